@@ -1,0 +1,92 @@
+"""Job records as Celery results: whoever asks Celery for a result is answered from the record.
+
+Nothing is written here for a try that dispatch could see: it has recorded the outcome itself, before Celery's tracer
+reports it.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from celery import states
+from celery.backends.base import BaseBackend
+
+from xpert_mq.errors import QueueUnavailableError
+from xpert_mq.models import JobSnapshot
+from xpert_mq.service import ManagedQueueService, managed_queue
+from xpert_mq.store.keys import split_task_id, split_token
+from xpert_mq.store.store import Record
+
+logger = logging.getLogger(__name__)
+
+
+class RecordBackend(BaseBackend):
+    """The result backend of the platform's app."""
+
+    persistent = True
+    supports_autoexpire = True
+
+    @property
+    def service(self) -> ManagedQueueService:
+        """The service whose records these are."""
+        return managed_queue
+
+    def as_uri(self, include_password: bool = False) -> str:
+        """Where the records are; never with the password."""
+        return self.service.settings.safe_redis_url
+
+    def store_result(
+        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
+    ) -> Any:
+        """Acts on what dispatch can't see: a revoked task is a cancelled job. All else is in the record already."""
+        if state == states.REVOKED:
+            self._cancel(task_id)
+        return result
+
+    def _cancel(self, task_id: str) -> None:
+        try:
+            token, generation = split_task_id(task_id)
+            self.service.executor.run(self.service.store.cancel(*split_token(token), generation))
+        except ValueError:
+            logger.warning("revoked task %s is not a job", task_id)
+        except QueueUnavailableError:
+            logger.exception("revoked task %s could not be cancelled", task_id)
+
+    def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
+        try:
+            token, generation = split_task_id(task_id)
+        except ValueError:
+            return _meta(task_id, states.PENDING)
+        record = self.service.executor.run(self.service.store.read(*split_token(token)))
+        if record is None or not record.answers_for(generation):
+            return _meta(task_id, states.PENDING)
+        return self._meta_of(task_id, record)
+
+    def _meta_of(self, task_id: str, record: Record) -> dict[str, Any]:
+        job = record.snapshot
+        state = _celery_state(job)
+        result = job.return_value if state == states.SUCCESS else None
+        if state in states.EXCEPTION_STATES:
+            module, _, name = (record.failed_type or "builtins.Exception").rpartition(".")
+            failure = {"exc_type": name, "exc_module": module, "exc_message": (job.failed_reason or "",)}
+            result = self.exception_to_python(failure)
+        return {
+            **_meta(task_id, state, result),
+            "traceback": job.stacktrace[-1] if job.stacktrace and state in states.EXCEPTION_STATES else None,
+            "date_done": None if job.finished_on is None else datetime.fromtimestamp(job.finished_on / 1000, UTC),
+            "name": f"{job.plugin_name}/{job.queue_name}/{job.name}",
+            "retries": job.attempts_made,
+        }
+
+
+def _celery_state(job: JobSnapshot) -> Any:
+    """Celery's word for a job's state; between two tries it is RETRY."""
+    if job.state in ("waiting", "delayed"):
+        return states.RETRY if job.attempts_made else states.PENDING
+    return {"active": states.STARTED, "completed": states.SUCCESS, "failed": states.FAILURE}[job.state]
+
+
+def _meta(task_id: str, state: str, result: Any = None) -> dict[str, Any]:
+    return {"task_id": task_id, "status": state, "result": result, "traceback": None, "children": []}

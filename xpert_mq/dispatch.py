@@ -1,0 +1,244 @@
+"""The generic task: claim the job, find its handler, restore its context, call, record the outcome.
+
+Dispatch records the outcome itself, before it returns or raises. What Celery then tells its monitors and the result
+backend is known already. A message is only a wake-up: when the record says that there is nothing to do, it is dropped.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import logging
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Task
+from celery.exceptions import Ignore, Reject
+from celery.result import AsyncResult
+
+from xpert_mq import context, eventloop
+from xpert_mq.errors import Defer, InvalidJobError, QueueUnavailableError, StalledJobError, UnrecoverableError
+from xpert_mq.handlers import Handler, ManagedQueueJob, registry
+from xpert_mq.models import JobContext
+from xpert_mq.payload import decode_payload, encode_payload
+from xpert_mq.service import ManagedQueueService, managed_queue
+from xpert_mq.store import TASK_NAME
+from xpert_mq.store.connection import Call
+from xpert_mq.store.keys import split_task_id
+from xpert_mq.store.store import Claim, Failure
+
+logger = logging.getLogger(__name__)
+
+#: By these Celery (or Python) ends a process or a pool; they are no failure of the job.
+_ENDING = (SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError)
+
+
+@dataclass(slots=True)
+class _Try:
+    """One try of one job, kept on the task's request while it runs."""
+
+    claim: Claim
+    failure: Failure | None = None
+
+
+class DispatchTask(Task):
+    """The task of all jobs.
+
+    `apply_async` is only Celery's way in: `self.retry` gives the running job back, anything else enqueues.
+    """
+
+    name = TASK_NAME
+    acks_late = True
+    #: Attempts are the job's own; `retry` passes them on.
+    max_retries = None
+    ignore_result = False
+    #: Job, not arguments: the message has none.
+    typing = False
+
+    @property
+    def service(self) -> ManagedQueueService:
+        """The service whose jobs these are."""
+        return managed_queue
+
+    def run(self, **fields: Any) -> Any:
+        """One try. Its result goes to Celery's events; the record has it already."""
+        attempt = _Try(self._claimed())
+        # Whatever the handler leaves in context variables ends with it.
+        outcome = contextvars.copy_context().run(_outcome_of, self.service, attempt.claim)
+        self.request.job_try = attempt
+        if isinstance(outcome, _Completed):
+            self._record(self.service.store.complete(attempt.claim, outcome.json))
+            return outcome.result
+        if isinstance(outcome, Defer):
+            raise self.retry(countdown=outcome.delay_ms / 1000)
+        return self._failed(attempt, outcome)
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Called by `self.retry` in a try: gives the job back, and never raises. Else enqueues the job that `kwargs`
+        describe.
+        """
+        attempt: _Try | None = getattr(self.request, "job_try", None)
+        if attempt is None:
+            return self.app.send_task(self.name, args, kwargs, **options)
+        delay_ms = round((options.get("countdown") or 0) * 1000)
+        self._record(self.service.store.try_again(attempt.claim, delay_ms, attempt.failure))
+        return AsyncResult(self.request.id, app=self.app)
+
+    def _claimed(self) -> Claim:
+        request = self.request
+        try:
+            token, generation = split_task_id(request.id)
+        except ValueError:
+            logger.error("message %s is not of a job; dropped", request.id, extra={"action": "message_dropped"})
+            raise Ignore from None
+        queue = request.delivery_info["routing_key"]
+        try:
+            claim: Claim | None = self._run_long(self.service.store.claim(token, generation, queue))
+        except QueueUnavailableError as error:
+            logger.error("job %s could not be claimed: %s", request.id, error, extra={"action": "claim_failed"})
+            raise Reject(error, requeue=True) from error
+        if claim is None:
+            logger.info("message %s is stale; dropped", request.id, extra={"action": "message_stale"})
+            raise Ignore
+        return claim
+
+    def _failed(self, attempt: _Try, error: BaseException) -> Any:
+        claim = attempt.claim
+        attempt.failure = _described(error)
+        ended = claim.attempts_made + 1
+        if isinstance(error, UnrecoverableError) or ended >= claim.opts.attempts:
+            self._record(self.service.store.fail(claim, attempt.failure))
+            raise error
+        raise self.retry(
+            exc=error, countdown=claim.opts.backoff_before(ended) / 1000, max_retries=claim.opts.attempts - 1
+        )
+
+    def _record(self, call: Call[bool]) -> None:
+        """Sends the outcome until Redis has it, or the node would count as dead. Never raises: Celery would take it for
+        a failure.
+        """
+        try:
+            if not self._run_long(call):
+                logger.warning(
+                    "job %s: this try no longer owns it; its outcome is dropped",
+                    call.job_id,
+                    extra={"action": "outcome_refused"},
+                )
+        except QueueUnavailableError:
+            logger.exception("job %s: its outcome could not be recorded", call.job_id, extra={"action": "outcome_lost"})
+
+    def _run_long(self, call: Call[Any]) -> Any:
+        return self.service.executor.run(call, timeout=self.service.settings.node_timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class _Completed:
+    """What a handler returned, and its JSON ('' for none)."""
+
+    result: Any
+    json: str
+
+
+def _outcome_of(service: ManagedQueueService, claim: Claim) -> _Completed | BaseException:
+    """Runs the handler. Gives what became of it; raises only what ends the process."""
+    try:
+        handler = _handler_of(claim)
+        _restore(service, claim)
+        return _completed(
+            claim, _call(handler, _job(service, claim), _context_of(claim)), service.settings.payload_limit
+        )
+    except _ENDING:
+        raise
+    except BaseException as error:
+        if type(error).__name__ == "GreenletExit":
+            raise
+        return error
+
+
+def _handler_of(claim: Claim) -> Handler:
+    envelope = claim.envelope
+    return registry.resolve(envelope.scope_key, envelope.plugin_name, envelope.queue_name, envelope.job_name)
+
+
+def _restore(service: ManagedQueueService, claim: Claim) -> None:
+    """Sets the job's tenant context, with its user loaded afresh. The caller's copy of the context variables ends with
+    the job.
+    """
+    envelope = claim.envelope
+    context.check_actor(envelope)
+    user = None
+    if envelope.user_id is not None and service.settings.user_loader:
+        loaded = context.load_user_function(service.settings.user_loader)(envelope.user_id, envelope.tenant_id)
+        user = eventloop.run_in_loop(loaded) if inspect.isawaitable(loaded) else loaded
+        if user is None:
+            raise InvalidJobError(f"the user {envelope.user_id!r} of the job is gone", field="user_id")
+    context.restored(envelope, user).__enter__()
+
+
+def _call(handler: Handler, job: ManagedQueueJob[Any], job_context: JobContext) -> Any:
+    result = handler.call(job, job_context)
+    # Whatever can be awaited: a plain function may give the coroutine of another.
+    return eventloop.run_in_loop(result) if inspect.isawaitable(result) else result
+
+
+def _completed(claim: Claim, result: Any, limit: int) -> _Completed:
+    if result is None:
+        return _Completed(None, "")
+    try:
+        return _Completed(result, encode_payload(result, limit, field="return value"))
+    except InvalidJobError as error:
+        logger.warning(
+            "job %s: its return value is dropped: %s", claim.job_id, error, extra={"action": "result_dropped"}
+        )
+        return _Completed(None, "")
+
+
+def _context_of(claim: Claim) -> JobContext:
+    envelope = claim.envelope
+    return JobContext(
+        plugin_name=envelope.plugin_name,
+        queue_name=envelope.queue_name,
+        job_name=envelope.job_name,
+        scope_key=envelope.scope_key,
+        tenant_id=envelope.tenant_id,
+        organization_id=envelope.organization_id,
+        user_id=envelope.user_id,
+    )
+
+
+def _job(service: ManagedQueueService, claim: Claim) -> ManagedQueueJob[Any]:
+    def call(data: Any) -> Call[bool]:
+        return service.store.checkpoint(claim, encode_payload(data, service.settings.payload_limit))
+
+    def checkpoint(data: Any) -> None:
+        _check_owned(claim, service.executor.run(call(data)))
+
+    async def acheckpoint(data: Any) -> None:
+        _check_owned(claim, await service.async_executor.run(call(data)))
+
+    return ManagedQueueJob(
+        id=claim.job_id,
+        name=claim.envelope.job_name,
+        data=decode_payload(claim.payload),
+        attempts_made=claim.attempts_made,
+        opts=claim.opts,
+        checkpoint=checkpoint,
+        acheckpoint=acheckpoint,
+    )
+
+
+def _check_owned(claim: Claim, done: bool) -> None:
+    if not done:
+        raise StalledJobError(f"job {claim.job_id!r}: this try no longer owns it; the checkpoint is refused")
+
+
+def _described(error: BaseException) -> Failure:
+    """What is kept of a failure: the bare message, as in BullMQ. Text that can't be UTF-8 is escaped."""
+    kind = type(error)
+    stack = "".join(traceback.format_exception(error))
+    return Failure(_storable(str(error)), _storable(f"{kind.__module__}.{kind.__qualname__}"), _storable(stack))
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

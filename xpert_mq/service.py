@@ -1,0 +1,347 @@
+"""The managed queue as plugins see it. Each verb builds one call and sends it, from a thread or from a coroutine."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import time
+import uuid
+import weakref
+from asyncio import AbstractEventLoop, get_running_loop
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import redis
+import redis.asyncio
+
+from xpert_mq.context import capture, current_context, current_job, effective_tenant
+from xpert_mq.errors import InvalidJobError, JobIdConflictError, ManagedQueueError
+from xpert_mq.models import CancelResult, EnqueueResult, Envelope, JobRequest, JobSnapshot, parse_job_ref
+from xpert_mq.payload import encode_payload
+from xpert_mq.settings import Settings, get_settings
+from xpert_mq.store import TASK_NAME
+from xpert_mq.store.connection import AsyncExecutor, Call, Executor, at_loop_end
+from xpert_mq.store.keys import job_token
+from xpert_mq.store.store import Added, Outcome, Record, Store, shadow_of
+
+
+class ManagedQueueService:
+    """Enqueues, cancels, reads and re-runs jobs; and lends the platform's Redis. Safe in threads, coroutines and forks.
+
+    Args:
+        settings: default: the process' own, read from the environment at the first use.
+
+    Every verb raises InvalidJobError for its input, ScopeMismatchError for a tenant, organization or user that
+    contradicts the current context, and QueueUnavailableError when Redis does not answer within
+    `settings.enqueue_timeout` seconds.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._given_settings = settings
+        self._async_redis: weakref.WeakKeyDictionary[AbstractEventLoop, redis.asyncio.Redis] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    @functools.cached_property
+    def settings(self) -> Settings:
+        """What this service runs with."""
+        return self._given_settings or get_settings()
+
+    @functools.cached_property
+    def store(self) -> Store:
+        """The operations on job records: for the platform's own parts, not for plugins."""
+        return Store(self.settings, _fill_function)
+
+    @functools.cached_property
+    def executor(self) -> Executor:
+        """Sends the store's calls from threads."""
+        return Executor(self.settings)
+
+    @functools.cached_property
+    def async_executor(self) -> AsyncExecutor:
+        """Sends the store's calls from coroutines."""
+        return AsyncExecutor(self.settings)
+
+    def enqueue(self, job: object = None, /, **fields: Any) -> EnqueueResult:
+        """Add a job, and return when it is in Redis.
+
+        The job is given as keywords, as one mapping, or as one model; in snake_case or camelCase. An id that is kept by
+        the same logical job adds and changes nothing: `created` is False then (as BullMQ's `add` with a known jobId).
+
+        Raises:
+            JobIdConflictError: the id is kept by another logical job of the tenant.
+        """
+        pending = self._pending(job, fields)
+        return _single(pending.result(self.executor.run(pending.call)))
+
+    async def aenqueue(self, job: object = None, /, **fields: Any) -> EnqueueResult:
+        """`enqueue` without blocking the event loop."""
+        pending = self._pending(job, fields)
+        return _single(pending.result(await self.async_executor.run(pending.call)))
+
+    def enqueue_many(self, jobs: Iterable[object]) -> list[EnqueueResult | JobIdConflictError]:
+        """Add many jobs in few round trips; results in the order given.
+
+        If one input is invalid none is added, and the error names its index. A conflicting id stops only its own job:
+        its place in the results holds the JobIdConflictError. After a QueueUnavailableError, calling again with the
+        same ids is safe.
+        """
+        pending = self._all_pending(jobs)
+        replies = self.executor.run_many([one.call for one in pending])
+        return [one.result(reply) for one, reply in zip(pending, replies, strict=True)]
+
+    async def aenqueue_many(self, jobs: Iterable[object]) -> list[EnqueueResult | JobIdConflictError]:
+        """`enqueue_many` without blocking the event loop."""
+        pending = self._all_pending(jobs)
+        replies = await self.async_executor.run_many([one.call for one in pending])
+        return [one.result(reply) for one, reply in zip(pending, replies, strict=True)]
+
+    def cancel(self, job: object = None, /, **fields: Any) -> CancelResult:
+        """Remove a job that has not started; it then never runs, and its id is free.
+
+        Args:
+            job: the id, or a mapping of `job_id` and `tenant_id`; or both as keywords.
+
+        Returns:
+            success with the state it had (`waiting` or `delayed`); else the reason: `active`, `completed`, `failed`,
+            `not_found`.
+        """
+        call = self._cancel_call(job, fields)
+        return _cancelled(call, self.executor.run(call))
+
+    async def acancel(self, job: object = None, /, **fields: Any) -> CancelResult:
+        """`cancel` without blocking the event loop."""
+        call = self._cancel_call(job, fields)
+        return _cancelled(call, await self.async_executor.run(call))
+
+    def get_job(self, job: object = None, /, **fields: Any) -> JobSnapshot | None:
+        """The job as it is now; None where the tenant has no such job (any more)."""
+        return _snapshot(self.executor.run(self._read_call(job, fields)))
+
+    async def aget_job(self, job: object = None, /, **fields: Any) -> JobSnapshot | None:
+        """`get_job` without blocking the event loop."""
+        return _snapshot(await self.async_executor.run(self._read_call(job, fields)))
+
+    def retry(self, job: object = None, /, **fields: Any) -> CancelResult:
+        """Run a failed job again with its full number of attempts; data and stack traces are kept.
+
+        Returns:
+            success with the state it has now (`waiting`); else the state that stood against it as reason, or
+            `not_found`.
+        """
+        call = self._rerun_call(job, fields)
+        return _cancelled(call, self.executor.run(call))
+
+    async def aretry(self, job: object = None, /, **fields: Any) -> CancelResult:
+        """`retry` without blocking the event loop."""
+        call = self._rerun_call(job, fields)
+        return _cancelled(call, await self.async_executor.run(call))
+
+    def get_redis(self) -> redis.Redis:
+        """The platform's pooled redis-py client; replies are bytes, unless the URL says otherwise. Don't close it."""
+        return self._redis
+
+    async def aget_redis(self) -> redis.asyncio.Redis:
+        """The platform's asyncio client of the running loop, which closes it at its end."""
+        loop = get_running_loop()
+        client = self._async_redis.get(loop)
+        if client is None:
+            client = self._async_redis[loop] = redis.asyncio.Redis.from_url(self.settings.redis_url)
+            await at_loop_end(client.aclose)
+        return client
+
+    @functools.cached_property
+    def _redis(self) -> redis.Redis:
+        return redis.Redis.from_url(self.settings.redis_url)
+
+    def redis_key(self, *parts: str | int, plugin_name: str | None = None, allow_no_tenant: bool = False) -> str:
+        """A key of the plugin's own, `{plugin}:{tenant}:{organization}:{parts}`, from the current context.
+
+        Each part is escaped (`:` and `%`), so that no two lists of parts make the same key. What the context lacks
+        reads `-`.
+
+        Args:
+            parts: what the key is for, as `"lock", "outbound"`.
+            plugin_name: default: that of the running job. Name it wherever the same key is built outside of a handler
+            too. allow_no_tenant: build a key that all tenants share.
+
+        Raises:
+            InvalidJobError: no parts, a blank one, or no tenant in the context.
+        """
+        context = current_context()
+        if context.tenant_id is None and not allow_no_tenant:
+            raise InvalidJobError(
+                "redis_key: no tenant in the current context; set one, or pass allow_no_tenant=True for a key that all "
+                "tenants share",
+                field="tenant_id",
+            )
+        if not parts or any(not isinstance(part, (str, int)) or isinstance(part, bool) or part == "" for part in parts):
+            raise InvalidJobError(
+                f"redis_key: parts must be texts or integers, none of them blank, not {parts!r}", field="parts"
+            )
+        job = current_job()
+        plugin = plugin_name or (job.plugin_name if job else None)
+        owners = [
+            "-" if part is None else _escaped(part) for part in (plugin, context.tenant_id, context.organization_id)
+        ]
+        return ":".join([*owners, *map(_escaped, parts)])
+
+    def close(self) -> None:
+        """Closes the idle connections of this process' threads; the next call opens new ones."""
+        if "executor" in self.__dict__:
+            self.executor.close()
+        if "_redis" in self.__dict__:
+            self._redis.close()
+
+    def _all_pending(self, jobs: Iterable[object]) -> Sequence[_Pending]:
+        if isinstance(jobs, (str, bytes)) or not isinstance(jobs, Iterable):
+            raise InvalidJobError(f"enqueue_many takes a list of jobs, not {type(jobs).__name__}")
+        pending = []
+        for index, job in enumerate(jobs):
+            try:
+                pending.append(self._pending(job, {}))
+            except ManagedQueueError as error:
+                raise error.at(index) from error.__cause__
+        return pending
+
+    def _pending(self, job: object, fields: dict[str, Any]) -> _Pending:
+        request, actor, delegation = capture(JobRequest.parse(job, **fields))
+        queue = self.settings.queue_name(request.execution_pool)
+        payload = encode_payload(request.payload, self.settings.payload_limit)
+        envelope = Envelope(
+            plugin_name=request.plugin_name,
+            queue_name=request.queue_name,
+            job_name=request.job_name,
+            tenant_id=request.tenant_id,
+            organization_id=request.organization_id,
+            scope_key=request.scope_key,
+            user_id=request.user_id,
+            execution_pool=request.execution_pool,
+            actor=actor,
+            delegation=delegation,
+            enqueued_at=time.time_ns() // 1_000_000,
+        )
+        job_id = request.job_id or str(uuid.uuid4())
+        publication = _publication(job_id, envelope, queue)
+        headers = publication.before() if publication else ""
+        call = self.store.add(job_id, envelope, request.options(), payload, queue, headers)
+        return _Pending(job_id, envelope, call, publication)
+
+    def _cancel_call(self, job: object, fields: dict[str, Any]) -> Call[Outcome]:
+        ref = parse_job_ref(job, **fields)
+        return self.store.cancel(effective_tenant(ref.tenant_id), ref.job_id)
+
+    def _read_call(self, job: object, fields: dict[str, Any]) -> Call[Record | None]:
+        ref = parse_job_ref(job, **fields)
+        return self.store.read(effective_tenant(ref.tenant_id), ref.job_id)
+
+    def _rerun_call(self, job: object, fields: dict[str, Any]) -> Call[Outcome]:
+        ref = parse_job_ref(job, **fields)
+        return self.store.rerun(effective_tenant(ref.tenant_id), ref.job_id)
+
+
+class _Pending:
+    """An enqueue between its call and its reply."""
+
+    __slots__ = ("_envelope", "_job_id", "_publication", "call")
+
+    def __init__(self, job_id: str, envelope: Envelope, call: Call[Added], publication: _Publication | None) -> None:
+        self._job_id = job_id
+        self._envelope = envelope
+        self._publication = publication
+        self.call = call
+
+    def result(self, added: Added) -> EnqueueResult | JobIdConflictError:
+        if added.holder is not None:
+            holder = added.holder
+            return JobIdConflictError(
+                self._job_id, self._envelope.tenant_id, (holder.plugin_name, holder.queue_name, holder.job_name)
+            )
+        created = added.outcome == "created"
+        if created and self._publication:
+            self._publication.after()
+        return EnqueueResult(self._job_id, created, added.state)
+
+
+class _Publication:
+    """Celery's signals around a publish, for whoever listens (tracing): listeners may add headers, which the record
+    keeps.
+    """
+
+    def __init__(self, job_id: str, envelope: Envelope, queue: str) -> None:
+        self._queue = queue
+        self._body: tuple[Any, ...] = ((), {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None})
+        self._headers: dict[str, Any] = {
+            "lang": "py",
+            "task": TASK_NAME,
+            "id": job_token(envelope.tenant_id, job_id),
+            "shadow": shadow_of(envelope),
+            "retries": 0,
+        }
+
+    def before(self) -> str:
+        """What the listeners added, as the inside of a JSON object."""
+        from celery.signals import before_task_publish
+
+        own = set(self._headers)
+        before_task_publish.send(
+            sender=TASK_NAME,
+            body=self._body,
+            exchange="",
+            routing_key=self._queue,
+            declare=[],
+            headers=self._headers,
+            properties={"correlation_id": self._headers["id"], "reply_to": ""},
+            retry_policy={},
+        )
+        added = {name: value for name, value in self._headers.items() if name not in own}
+        return json.dumps(added, separators=(",", ":"), default=str)[1:-1]
+
+    def after(self) -> None:
+        """Tells the listeners that the job is in Redis."""
+        from celery.signals import after_task_publish
+
+        after_task_publish.send(
+            sender=TASK_NAME, body=self._body, headers=self._headers, exchange="", routing_key=self._queue
+        )
+
+
+def _fill_function() -> str:
+    # Here, since it imports Celery: a process that never hands a job out needs none.
+    from xpert_mq.message import lua_fill_function
+
+    return lua_fill_function()
+
+
+def _publication(job_id: str, envelope: Envelope, queue: str) -> _Publication | None:
+    signals = sys.modules.get("celery.signals")
+    if signals is None or not (signals.before_task_publish.receivers or signals.after_task_publish.receivers):
+        return None
+    return _Publication(job_id, envelope, queue)
+
+
+def _single(result: EnqueueResult | JobIdConflictError) -> EnqueueResult:
+    if isinstance(result, JobIdConflictError):
+        raise result
+    return result
+
+
+def _cancelled(call: Call[Outcome], outcome: Outcome) -> CancelResult:
+    job_id = call.job_id or ""
+    if outcome.done:
+        return CancelResult(True, job_id, outcome.state)
+    return CancelResult(False, job_id, outcome.state, outcome.state or "not_found")
+
+
+def _snapshot(record: Record | None) -> JobSnapshot | None:
+    return record.snapshot if record else None
+
+
+def _escaped(part: str | int) -> str:
+    text = str(part).replace("%", "%25").replace(":", "%3A")
+    return "%2D" if text == "-" else text
+
+
+#: The process-wide service, ready to use.
+managed_queue = ManagedQueueService()

@@ -1,0 +1,80 @@
+-- What every script knows about a job's record.
+--
+-- Fields of the hash: envelope, opts (JSON, never change), payload (JSON), state, gen (of the latest hand-out), timestamp;
+-- and, once there is something to say: born (gen of the first hand-out), headers, made (ended tries), claim (nonce of the latest
+-- try), processed_on, finished_on, failed_reason, failed_type, stacks (JSON), result (JSON), expires_at, rerun (nonce).
+-- Times are milliseconds of the server's clock.
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+-- How long an answer is remembered for a call that may be sent again, and how long Redis keeps a record beyond its age in case
+-- that no node runs to remove it.
+local ANSWER_MS = 30000
+local BACKSTOP_MS = 86400000
+
+local function envelope_of(job)
+  return cjson.decode(redis.call('HGET', job, 'envelope'))
+end
+
+local function queue_of(envelope)
+  local pool = envelope.executionPool
+  if pool == nil or pool == 'default' then return QUEUE end
+  return QUEUE .. '-' .. pool
+end
+
+local function logical_of(envelope)
+  local plugin, queue, job = envelope.pluginName, envelope.queueName, envelope.jobName
+  return #plugin .. ':' .. plugin .. #queue .. ':' .. queue .. #job .. ':' .. job
+end
+
+local function finished_set(outcome, envelope)
+  local tenant = envelope.tenantId
+  tenant = tenant and (#tenant .. ':' .. tenant) or '-'
+  return FINISHED .. outcome .. ':' .. tenant .. ':' .. logical_of(envelope)
+end
+
+local function remember(nonce, answer)
+  redis.call('SET', ANSWERS .. nonce, answer, 'PX', ANSWER_MS)
+end
+
+-- Removes the record. Its enqueue may still be sent again while the record is young, and must not add the job a second time.
+local function delete_record(job)
+  local record = redis.call('HMGET', job, 'envelope', 'timestamp', 'gen')
+  if record[2] and now - record[2] < ANSWER_MS then
+    local nonce = string.match(record[1], '"nonce":"(%w+)"')
+    if nonce then remember(nonce, record[3]) end
+  end
+  redis.call('DEL', job)
+end
+
+-- Finished jobs: `set` by finish time, `set:expiry` by the end of their age, `set:kept` those that no rule may remove.
+local function forget_finished(set, token)
+  redis.call('ZREM', set, token)
+  redis.call('ZREM', set .. ':expiry', token)
+  redis.call('ZREM', set .. ':kept', token)
+  delete_record(JOBS .. token)
+end
+
+-- Removes up to `limit` jobs of the set whose age is over, and keeps the index of expiring sets right. Returns how many.
+local function expire_set(set, limit)
+  local over = redis.call('ZRANGEBYSCORE', set .. ':expiry', '-inf', now, 'LIMIT', 0, limit)
+  for _, token in ipairs(over) do forget_finished(set, token) end
+  local first = redis.call('ZRANGE', set .. ':expiry', 0, 0, 'WITHSCORES')
+  if first[1] then
+    redis.call('ZADD', EXPIRING, first[2], set)
+  else
+    redis.call('ZREM', EXPIRING, set)
+  end
+  return #over
+end
+
+-- The state of a kept job, or nil. A job whose age is over is gone, even if no node was there to remove it.
+local function state_of(job, token)
+  local record = redis.call('HMGET', job, 'state', 'expires_at')
+  if record[2] and tonumber(record[2]) <= now then
+    forget_finished(finished_set(record[1], envelope_of(job)), token)
+    return nil
+  end
+  return record[1] or nil
+end

@@ -1,0 +1,25 @@
+-- Removes a job that has not started; its message, wherever it is, then finds nothing. With a generation, only the job that
+-- this hand-out belongs to (what a revoke of a task id means).
+-- KEYS  job
+-- ARGV  token generation nonce resend
+-- RETURNS  {'cancelled' | 'refused', state} | {'not_found'}
+-- INCLUDE  record
+
+if resend == '1' then
+  local before = redis.call('GET', ANSWERS .. nonce)
+  if before then return {'cancelled', before} end
+end
+local state = state_of(job, token)
+if not state then return {'not_found'} end
+if generation ~= '' then
+  local life = redis.call('HMGET', job, 'gen', 'born')
+  local named = tonumber(generation)
+  if named > tonumber(life[1]) or named < tonumber(life[2] or life[1]) then return {'not_found'} end
+end
+if state ~= 'waiting' and state ~= 'delayed' then return {'refused', state} end
+
+local queue = queue_of(envelope_of(job))
+redis.call('ZREM', queue .. (state == 'waiting' and WAITING or DELAYED), token)
+delete_record(job)
+remember(nonce, state)
+return {'cancelled', state}

@@ -1,0 +1,15 @@
+-- Removes finished jobs whose age is over, at most `limit`.
+-- KEYS  expiring
+-- ARGV  limit
+-- RETURNS  {how many, ms until the next is over or -1}
+-- INCLUDE  record
+
+local removed = 0
+local sets = redis.call('ZRANGE', expiring, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
+for _, set in ipairs(sets) do
+  if removed >= tonumber(limit) then break end
+  removed = removed + expire_set(set, limit - removed)
+end
+local first = redis.call('ZRANGE', expiring, 0, 0, 'WITHSCORES')
+if not first[2] then return {removed, -1} end
+return {removed, math.max(0, first[2] - now)}

@@ -1,0 +1,51 @@
+-- Ends a job as completed or failed; only the holder of its claim can. Then applies its retention: the job's own age, and its
+-- count to the jobs of the same tenant, logical job and outcome.
+-- KEYS  job
+-- ARGV  token nonce outcome queue set age_ms count result failed_reason failed_type stacks resend
+--       age_ms and count: '' where there is no such limit; count '0' removes at once
+-- RETURNS  'done' | 'lost'
+-- FLAGS  allow-oom
+-- INCLUDE  record
+
+local record = redis.call('HMGET', job, 'state', 'claim')
+if record[1] ~= 'active' or record[2] ~= nonce then
+  if record[1] == outcome and record[2] == nonce then return 'done' end
+  if resend == '1' and redis.call('EXISTS', ANSWERS .. nonce) == 1 then return 'done' end
+  return 'lost'
+end
+redis.call('ZREM', queue .. ACTIVE, token)
+
+if count == '0' then
+  remember(nonce, outcome)
+  delete_record(job)
+  return 'done'
+end
+
+redis.call('HSET', job, 'state', outcome, 'finished_on', now)
+redis.call('HINCRBY', job, 'made', 1)
+if outcome == 'failed' then
+  redis.call('HSET', job, 'failed_reason', failed_reason, 'failed_type', failed_type, 'stacks', stacks)
+elseif result ~= '' then
+  redis.call('HSET', job, 'result', result)
+end
+
+if age_ms == '' and count == '' then
+  redis.call('ZADD', set .. ':kept', now, token)
+  return 'done'
+end
+redis.call('ZADD', set, now, token)
+if age_ms ~= '' then
+  local expires_at = now + age_ms
+  redis.call('HSET', job, 'expires_at', expires_at)
+  redis.call('PEXPIREAT', job, expires_at + BACKSTOP_MS)
+  redis.call('ZADD', set .. ':expiry', expires_at, token)
+  redis.call('ZADD', EXPIRING, 'LT', expires_at, set)
+end
+if count ~= '' then
+  local surplus = redis.call('ZCARD', set) - count
+  if surplus > 0 then surplus = surplus - expire_set(set, 1000) end
+  if surplus > 0 then
+    for _, oldest in ipairs(redis.call('ZRANGE', set, 0, math.min(surplus, 1000) - 1)) do forget_finished(set, oldest) end
+  end
+end
+return 'done'

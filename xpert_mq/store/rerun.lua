@@ -1,0 +1,24 @@
+-- Runs a failed job again with its full number of attempts: data and stack traces stay.
+-- KEYS  job
+-- ARGV  token nonce
+-- RETURNS  {'done', state} | {'refused', state} | {'not_found'}
+-- INCLUDE  record message
+
+local state = state_of(job, token)
+if not state then return {'not_found'} end
+if redis.call('HGET', job, 'rerun') == nonce then return {'done', state} end
+if state ~= 'failed' then return {'refused', state} end
+
+local envelope = envelope_of(job)
+local set = finished_set('failed', envelope)
+redis.call('ZREM', set, token)
+redis.call('ZREM', set .. ':expiry', token)
+redis.call('ZREM', set .. ':kept', token)
+redis.call('PERSIST', job)
+redis.call('HDEL', job, 'made', 'claim', 'processed_on', 'finished_on', 'failed_reason', 'failed_type', 'expires_at')
+redis.call('HSET', job, 'rerun', nonce)
+local shadow = envelope.pluginName .. '/' .. envelope.queueName .. '/' .. envelope.jobName
+local gen = hand_out(queue_of(envelope), token, shadow, 0, redis.call('HGET', job, 'headers') or '')
+-- A new life: no task id from before the failure speaks of it.
+redis.call('HSET', job, 'born', gen)
+return {'done', 'waiting'}

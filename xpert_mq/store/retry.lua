@@ -1,0 +1,27 @@
+-- The holder gives its job back for another try: after a failure (a try is spent) or a Defer (none is).
+-- KEYS  job
+-- ARGV  token nonce queue shadow delay_ms spent failed_reason failed_type stacks resend
+-- RETURNS  'done' | 'lost'
+-- FLAGS  allow-oom
+-- INCLUDE  record message
+
+local record = redis.call('HMGET', job, 'state', 'claim', 'made', 'headers')
+local state = record[1]
+if state ~= 'active' or record[2] ~= nonce then
+  if record[2] == nonce and (state == 'waiting' or state == 'delayed') then return 'done' end
+  return 'lost'
+end
+redis.call('ZREM', queue .. ACTIVE, token)
+
+local made = tonumber(record[3] or '0')
+if spent == '1' then
+  made = redis.call('HINCRBY', job, 'made', 1)
+  redis.call('HSET', job, 'failed_reason', failed_reason, 'failed_type', failed_type, 'stacks', stacks)
+end
+local delay = tonumber(delay_ms)
+if delay > 0 then
+  park_until(now + delay, queue, token)
+else
+  hand_out(queue, token, shadow, made, record[4] or '')
+end
+return 'done'

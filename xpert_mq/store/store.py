@@ -1,0 +1,388 @@
+"""The operations on job records, as calls that either executor sends.
+
+A store only builds calls and reads replies; `Executor` and `AsyncExecutor` carry them. A job is named by its token
+(tenant and id), a hand-out of it by a generation, and the try that owns it by the nonce of its claim.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from xpert_mq.models import Envelope, JobOptions, JobSnapshot, JobState, Keep
+from xpert_mq.payload import decode_payload
+from xpert_mq.settings import Settings
+from xpert_mq.store.connection import Call
+from xpert_mq.store.keys import Keys, job_token, logical_name, task_id
+from xpert_mq.store.scripts import Script, load_script
+
+#: The version of the records' format. A node reads its own and the one before.
+FORMAT = 1
+
+#: Failed tries whose stack traces are kept.
+KEPT_STACKS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The reply to an add: `holder` is the envelope of the job that keeps the id, on a conflict."""
+
+    outcome: Literal["created", "kept", "conflict"]
+    state: JobState
+    holder: Envelope | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A try's hold on its job; whatever it records it records by this."""
+
+    token: str
+    nonce: str
+    queue: str
+    envelope: Envelope
+    opts: JobOptions
+    payload: bytes
+    attempts_made: int
+    stacks: tuple[str, ...]
+
+    @property
+    def job_id(self) -> str:
+        """The id as the plugin knows it."""
+        return self.token[len(job_token(self.envelope.tenant_id, "")) :]
+
+    @property
+    def shadow(self) -> str:
+        """The logical job's name in logs and monitors."""
+        return shadow_of(self.envelope)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What is kept of a failed try: the bare message, the exception's type as `module.name`, and the stack."""
+
+    reason: str
+    type: str
+    stack: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The reply to a cancel or rerun: done or not, and the state the job had, or has now (None: no such job)."""
+
+    done: bool
+    state: JobState | None
+
+
+def shadow_of(envelope: Envelope) -> str:
+    """`plugin/queue/job`."""
+    return f"{envelope.plugin_name}/{envelope.queue_name}/{envelope.job_name}"
+
+
+def new_nonce() -> str:
+    """A text no other call has."""
+    return secrets.token_hex(8)
+
+
+class Store:
+    """Builds the calls of one prefix.
+
+    Args:
+        settings: the prefix, and so the spelling of all keys.
+        fill_function: gives the message template as Lua (`xpert_mq.message.lua_fill_function`).
+    """
+
+    def __init__(self, settings: Settings, fill_function: Callable[[], str]) -> None:
+        self.keys = Keys(settings.prefix)
+        self._constants = self.keys.lua_constants()
+        self._fill_function = fill_function
+
+    @functools.cached_property
+    def _add(self) -> Script:
+        return self._script("add")
+
+    @functools.cached_property
+    def _claim(self) -> Script:
+        return self._script("claim")
+
+    @functools.cached_property
+    def _finish(self) -> Script:
+        return self._script("finish")
+
+    @functools.cached_property
+    def _retry(self) -> Script:
+        return self._script("retry")
+
+    @functools.cached_property
+    def _checkpoint(self) -> Script:
+        return self._script("checkpoint")
+
+    @functools.cached_property
+    def _cancel(self) -> Script:
+        return self._script("cancel")
+
+    @functools.cached_property
+    def _rerun(self) -> Script:
+        return self._script("rerun")
+
+    @functools.cached_property
+    def _read(self) -> Script:
+        return self._script("read")
+
+    @functools.cached_property
+    def _promote(self) -> Script:
+        return self._script("promote")
+
+    @functools.cached_property
+    def _expire(self) -> Script:
+        return self._script("expire")
+
+    @functools.cached_property
+    def fetch_script(self) -> Script:
+        """For the transport, which sends it on kombu's connection."""
+        return self._script("fetch")
+
+    def _script(self, name: str) -> Script:
+        return load_script(name, self._constants, self._fill_function)
+
+    def add(
+        self, job_id: str, envelope: Envelope, opts: JobOptions, payload: str, queue: str, headers: str = ""
+    ) -> Call[Added]:
+        """Record a job and hand it out, or park it for `opts.delay_ms`. `headers`: the inside of a JSON object."""
+        token = job_token(envelope.tenant_id, job_id)
+        nonce = new_nonce()
+        values = {
+            "job": self.keys.job(token),
+            "token": token,
+            "logical": logical_name(envelope.plugin_name, envelope.queue_name, envelope.job_name),
+            "shadow": shadow_of(envelope),
+            "queue": queue,
+            "delay_ms": opts.delay_ms,
+            # The nonce is the envelope's first word: one field less to keep, and the scripts find it without parsing.
+            "envelope": f'{{"v":{FORMAT},"nonce":"{nonce}",{envelope.to_json()[1:]}',
+            "opts": opts.to_json(),
+            "payload": payload,
+            "headers": headers,
+            "nonce": nonce,
+            "resend": 0,
+        }
+        return Call(self._add, values, _parse_added, job_id)
+
+    def claim(self, token: str, generation: int, queue: str) -> Call[Claim | None]:
+        """Take the job for one try; None when this hand-out of it is no longer the latest, or is taken."""
+        nonce = new_nonce()
+        values = {
+            "job": self.keys.job(token),
+            "token": token,
+            "generation": generation,
+            "queue": queue,
+            "nonce": nonce,
+            "resend": 0,
+        }
+        return Call(self._claim, values, functools.partial(_parse_claim, token, nonce, queue))
+
+    def complete(self, claim: Claim, result: str = "") -> Call[bool]:
+        """End the try's job as completed; False when the try has lost it. `result`: JSON, or empty for none."""
+        return self._finish_call(claim, "completed", claim.opts.remove_on_complete, result=result)
+
+    def fail(self, claim: Claim, failure: Failure) -> Call[bool]:
+        """End the try's job as failed; False when the try has lost it."""
+        return self._finish_call(
+            claim,
+            "failed",
+            claim.opts.remove_on_fail,
+            failed_reason=failure.reason,
+            failed_type=failure.type,
+            stacks=_with_stack(claim, failure),
+        )
+
+    def _finish_call(self, claim: Claim, outcome: str, keep: Keep, **said: str) -> Call[bool]:
+        envelope = claim.envelope
+        logical = logical_name(envelope.plugin_name, envelope.queue_name, envelope.job_name)
+        age_ms, count = _limits(keep)
+        values = {
+            "job": self.keys.job(claim.token),
+            "token": claim.token,
+            "nonce": claim.nonce,
+            "outcome": outcome,
+            "queue": claim.queue,
+            "set": self.keys.finished_set(outcome, envelope.tenant_id, logical),
+            "age_ms": age_ms,
+            "count": count,
+            "result": "",
+            "failed_reason": "",
+            "failed_type": "",
+            "stacks": "",
+            "resend": 0,
+            **said,
+        }
+        return Call(self._finish, values, _is_done, claim.job_id)
+
+    def try_again(self, claim: Claim, delay_ms: int, failure: Failure | None) -> Call[bool]:
+        """Give the job back for another try: after a failure, which spends a try, or without one (Defer)."""
+        values = {
+            "job": self.keys.job(claim.token),
+            "token": claim.token,
+            "nonce": claim.nonce,
+            "queue": claim.queue,
+            "shadow": claim.shadow,
+            "delay_ms": delay_ms,
+            "spent": int(failure is not None),
+            "failed_reason": failure.reason if failure else "",
+            "failed_type": failure.type if failure else "",
+            "stacks": _with_stack(claim, failure) if failure else "",
+            "resend": 0,
+        }
+        return Call(self._retry, values, _is_done, claim.job_id)
+
+    def checkpoint(self, claim: Claim, payload: str) -> Call[bool]:
+        """Replace the payload of the try's job; False when the try has lost it."""
+        values = {"job": self.keys.job(claim.token), "nonce": claim.nonce, "payload": payload}
+        return Call(self._checkpoint, values, _is_done, claim.job_id)
+
+    def cancel(self, tenant_id: str | None, job_id: str, generation: int | None = None) -> Call[Outcome]:
+        """Remove a job that has not started; with a generation, only the job that this hand-out belongs to."""
+        token = job_token(tenant_id, job_id)
+        values = {
+            "job": self.keys.job(token),
+            "token": token,
+            "generation": "" if generation is None else generation,
+            "nonce": new_nonce(),
+            "resend": 0,
+        }
+        return Call(self._cancel, values, _parse_outcome, job_id)
+
+    def rerun(self, tenant_id: str | None, job_id: str) -> Call[Outcome]:
+        """Run a failed job again from its first attempt."""
+        token = job_token(tenant_id, job_id)
+        values = {"job": self.keys.job(token), "token": token, "nonce": new_nonce()}
+        return Call(self._rerun, values, _parse_outcome, job_id)
+
+    def read(self, tenant_id: str | None, job_id: str) -> Call[Record | None]:
+        """The job as its record is now."""
+        token = job_token(tenant_id, job_id)
+        values = {"job": self.keys.job(token), "token": token}
+        return Call(self._read, values, functools.partial(_parse_record, job_id), job_id)
+
+    def promote(self, queue: str, limit: int) -> Call[tuple[int, int | None]]:
+        """Hand out due jobs. Gives how many, and the milliseconds until the next is due (None: there is none)."""
+        return Call(self._promote, {"queue": queue, "limit": limit}, _parse_count_and_next)
+
+    def expire(self, limit: int) -> Call[tuple[int, int | None]]:
+        """Remove finished jobs whose age is over. Gives how many, and the milliseconds until the next (None: there is
+        none).
+        """
+        return Call(self._expire, {"expiring": self.keys.expiring, "limit": limit}, _parse_count_and_next)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as read: the snapshot, and what only Celery's side of the house asks for."""
+
+    snapshot: JobSnapshot
+    #: Generations of the first and of the latest hand-out of the job's present life.
+    born: int
+    generation: int
+    failed_type: str | None
+
+    def answers_for(self, generation: int) -> bool:
+        """Whether a task id with this generation means this job, and not an earlier one of the same id."""
+        return self.born <= generation <= self.generation
+
+    def task_id(self) -> str:
+        """The Celery task id of the latest hand-out."""
+        return task_id(job_token(self.snapshot.tenant_id, self.snapshot.id), self.generation)
+
+
+def _limits(keep: Keep) -> tuple[int | str, int | str]:
+    """(age in ms, count) for the finish script; '' is no limit, count 0 removes at once."""
+    if keep is True:
+        return "", 0
+    if keep is False:
+        return "", ""
+    if isinstance(keep, int):
+        return "", keep
+    age = keep.get("age")
+    age_ms = "" if age is None else round(age * 1000)
+    return age_ms, 0 if age_ms == 0 else keep.get("count", "")
+
+
+def _with_stack(claim: Claim, failure: Failure) -> str:
+    return json.dumps([*claim.stacks, failure.stack][-KEPT_STACKS:])
+
+
+def _is_done(reply: bytes) -> bool:
+    return reply == b"done"
+
+
+def _parse_added(reply: Sequence[bytes]) -> Added:
+    outcome: Any = reply[0].decode()
+    state: Any = reply[1].decode()
+    return Added(outcome, state, Envelope.from_json(reply[2]) if outcome == "conflict" else None)
+
+
+def _parse_claim(token: str, nonce: str, queue: str, reply: Sequence[Any]) -> Claim | None:
+    if reply[0] != b"claimed":
+        return None
+    _, envelope, opts, payload, made, stacks = reply
+    return Claim(
+        token,
+        nonce,
+        queue,
+        Envelope.from_json(envelope),
+        JobOptions.from_json(opts),
+        payload,
+        int(made),
+        tuple(json.loads(stacks)) if stacks else (),
+    )
+
+
+def _parse_outcome(reply: Sequence[bytes]) -> Outcome:
+    state: Any = reply[1].decode() if len(reply) > 1 else None
+    return Outcome(reply[0] in (b"cancelled", b"done"), state)
+
+
+def _parse_count_and_next(reply: Sequence[int]) -> tuple[int, int | None]:
+    count, wait = reply
+    return count, None if wait < 0 else wait
+
+
+def _parse_record(job_id: str, reply: Sequence[bytes]) -> Record | None:
+    if not reply:
+        return None
+    fields = dict(zip((name.decode() for name in reply[::2]), reply[1::2], strict=True))
+    envelope = Envelope.from_json(fields["envelope"])
+    generation = int(fields["gen"])
+    state: Any = fields["state"].decode()
+    snapshot = JobSnapshot(
+        id=job_id,
+        name=envelope.job_name,
+        data=decode_payload(fields["payload"]),
+        attempts_made=int(fields.get("made", 0)),
+        opts=JobOptions.from_json(fields["opts"]),
+        state=state,
+        failed_reason=_text(fields.get("failed_reason")),
+        stacktrace=json.loads(fields["stacks"]) if "stacks" in fields else [],
+        return_value=decode_payload(fields["result"]) if "result" in fields else None,
+        timestamp=int(fields["timestamp"]),
+        processed_on=_number(fields.get("processed_on")),
+        finished_on=_number(fields.get("finished_on")),
+        plugin_name=envelope.plugin_name,
+        queue_name=envelope.queue_name,
+        tenant_id=envelope.tenant_id,
+        organization_id=envelope.organization_id,
+        scope_key=envelope.scope_key,
+        user_id=envelope.user_id,
+    )
+    return Record(snapshot, int(fields.get("born", generation)), generation, _text(fields.get("failed_type")))
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "replace")
+
+
+def _number(value: bytes | None) -> int | None:
+    return None if value is None else int(value)

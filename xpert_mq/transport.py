@@ -1,0 +1,312 @@
+"""kombu's Redis transport for the platform's queues: fetching is one safe step, and one connection serves a channel.
+
+Queues that are not the platform's (replies to remote control) go kombu's way. What differs for the platform's own:
+
+- An idle channel blocks on the pools' wake keys, never on the queues, so no message is ever taken out of Redis by a
+  blocking
+  command: a script moves messages from the queue into kombu's notes of unacknowledged ones, several at a time.
+- An acknowledgement is sent without waiting for its reply. One that gets lost costs a message that is dropped later,
+  since the
+  job's record decides and not the message.
+- All of kombu's keys carry the platform's prefix.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Callable
+from queue import Empty
+from time import monotonic
+from typing import Any
+
+import redis
+from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
+from kombu.utils.encoding import bytes_to_str
+from kombu.utils.json import loads
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, ResponseError
+
+from xpert_mq.store.connection import connection_class_and_options, pack
+from xpert_mq.store.keys import Keys, pool_keys
+from xpert_mq.store.scripts import Script
+
+#: Messages that one fetch takes at most, whatever credit the channel has.
+MOST_PER_FETCH = 64
+
+#: Replies to acknowledgements that may be outstanding before they are read.
+_OPEN_ACKS = 64
+
+
+class QoS(kombu_redis.QoS):
+    """kombu's bookkeeping of unacknowledged messages, without a client object and a round trip for each."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Note a delivered message; the fetch script has noted it in Redis already."""
+        if self.channel.fetched(delivery_tag):
+            virtual.QoS.append(self, message, delivery_tag)
+        else:
+            super().append(message, delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Forget a message, here at once and in Redis as soon as the command arrives."""
+        self.channel.acks.send(delivery_tag)
+        virtual.QoS.ack(self, delivery_tag)
+        self.channel.connection.cycle.wake()
+
+
+class Acks:
+    """Sends acknowledgements on a connection of their own and reads the replies when some have come together."""
+
+    def __init__(self, connect: Callable[[], Any], unacked: str, index: str) -> None:
+        self._connect = connect
+        self._unacked = unacked
+        self._index = index
+        self._connection: Any = None
+        self._open = 0
+        # Greenlets and the timer's thread acknowledge too.
+        self._lock = threading.Lock()
+
+    def send(self, tag: str) -> None:
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._connect()
+            try:
+                if self._open >= _OPEN_ACKS:
+                    self._read_replies()
+                commands = pack(("HDEL", self._unacked, tag)) + pack(("ZREM", self._index, tag))
+                self._connection.send_packed_command([commands], check_health=False)
+                self._open += 2
+            except BaseException:
+                self._drop()
+                raise
+
+    def close(self) -> None:
+        """Waits until Redis has seen all acknowledgements, if it can be reached."""
+        with self._lock:
+            try:
+                if self._connection is not None:
+                    self._read_replies()
+            except (redis.RedisError, OSError):
+                pass
+            finally:
+                self._drop()
+
+    def _read_replies(self) -> None:
+        while self._open:
+            self._connection.read_response()
+            self._open -= 1
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.disconnect()
+        self._connection = None
+        self._open = 0
+
+
+class Channel(kombu_redis.Channel):
+    """A channel whose consumers of platform queues are fed by the fetch script."""
+
+    QoS = QoS
+
+    #: Transport options: `keys` (xpert_mq.store.keys.Keys), `redis_url`, `fetch_script`, `pool_queues` (names),
+    #: `timeout` (seconds).
+    from_transport_options = (
+        *kombu_redis.Channel.from_transport_options,
+        "keys",
+        "redis_url",
+        "fetch_script",
+        "pool_queues",
+        "timeout",
+    )
+    keys: Keys
+    redis_url: str
+    fetch_script: Script
+    pool_queues: frozenset[str]
+    timeout: float
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._fetched: set[str] = set()
+        #: Replies that the blocking connection still owes, in order.
+        self._expected: list[str] = []
+        #: The last fetch took all it could: don't wait before the next one.
+        self._more = False
+        super().__init__(*args, **kwargs)
+        for name in ("keyprefix_queue", "keyprefix_binding_deadlines", "keyprefix_binding_permanent"):
+            setattr(self, name, f"{self.keys.prefix}:{getattr(type(self), name)}")
+        self.acks = Acks(self._connected, self.unacked_key, self.unacked_index_key)
+
+    def fetched(self, tag: str) -> bool:
+        """Whether the message came by the fetch script; asked once for each."""
+        if tag in self._fetched:
+            self._fetched.remove(tag)
+            return True
+        return False
+
+    def close(self) -> None:
+        """Gives back what is not acknowledged, and closes."""
+        super().close()
+        self.acks.close()
+
+    def _do_restore_message(
+        self, payload: Any, exchange: str, routing_key: str, pipe: Any, leftmost: bool = False
+    ) -> None:
+        super()._do_restore_message(payload, exchange, routing_key, pipe, leftmost)
+        if routing_key in self.pool_queues:
+            pipe.zadd(pool_keys(routing_key).wake, {"0": 0})
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        """Connects as the store does: one reading of the URL, certificates checked, no re-sending by redis-py."""
+        base, options = connection_class_and_options(self.redis_url, self.timeout)
+        options["health_check_interval"] = self.health_check_interval
+        options["max_connections"] = self.max_connections
+        options.setdefault("db", 0)
+        if not asynchronous:
+            return {**options, "connection_class": base}
+        channel = self
+
+        class Connection(base):  # type: ignore[misc, valid-type] # chosen by the URL
+            def disconnect(self, *args: Any, **kwargs: Any) -> None:
+                super().disconnect(*args, **kwargs)
+                # As in kombu: the poller must not watch a closed socket.
+                if channel._registered:
+                    channel._on_connection_disconnect(self)
+
+        return {**options, "connection_class": Connection}
+
+    def _connected(self) -> Any:
+        kind, options = connection_class_and_options(self.redis_url, self.timeout)
+        connection = kind(**options)
+        connection.connect()
+        return connection
+
+    def _serves_pools(self) -> bool:
+        queues = self.active_queues
+        return bool(queues) and self.pool_queues.issuperset(queues)
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        """Asks for messages; the event loop calls `_brpop_read` when the answer is there.
+
+        A wait and the fetch after it are sent together: Redis runs the second command when the first one ends.
+        """
+        if not self._serves_pools():
+            super()._brpop_start(timeout)
+            return
+        queues = self.active_queues
+        connection = self.client.connection
+        commands = []
+        if not self._more:
+            wake_keys = [pool_keys(queue).wake for queue in queues]
+            commands.append(pack(("BZPOPMIN", *wake_keys, timeout or self.brpop_timeout)))
+            self._expected.append("wake")
+        count = min(self.qos.can_consume_max_estimate() or MOST_PER_FETCH, MOST_PER_FETCH)
+        values = {
+            "unacked": self.unacked_key,
+            "unacked_index": self.unacked_index_key,
+            "count": count,
+            "queues": json.dumps(queues),
+        }
+        commands.append(pack(self.fetch_script.values(values)))
+        self._expected.append("fetch")
+        self._asked_for = count
+        self._in_poll = connection
+        self._brpop_sent_at = monotonic()
+        connection.send_packed_command([b"".join(commands)])
+
+    def _brpop_read(self, **options: Any) -> bool:
+        """Delivers what a fetch has taken. Raises Empty, as kombu expects, when that is nothing."""
+        if not self._expected:
+            delivered: bool = super()._brpop_read(**options)
+            return delivered
+        connection = self.client.connection
+        try:
+            taken = self._read_expected(connection)
+        except self.connection_errors:
+            self._expected.clear()
+            connection.disconnect()
+            raise
+        finally:
+            self._in_poll = None
+        self._more = len(taken) == 2 * self._asked_for
+        messages = [
+            (bytes_to_str(queue), loads(bytes_to_str(raw))) for queue, raw in zip(taken[::2], taken[1::2], strict=True)
+        ]
+        self._fetched.update(message["properties"]["delivery_tag"] for _, message in messages)
+        for queue, message in messages:
+            self.connection._deliver(message, queue)
+        if not messages:
+            raise Empty
+        return True
+
+    def _read_expected(self, connection: Any) -> list[bytes]:
+        """Reads the outstanding replies; the fetch is the last of them."""
+        reply: Any = []
+        while self._expected:
+            try:
+                reply = connection.read_response()
+            except NoScriptError:
+                # The server was restarted, or its scripts flushed. The next round fetches.
+                connection.send_command("SCRIPT", "LOAD", self.fetch_script.source)
+                connection.read_response()
+                reply = []
+            except ResponseError as error:
+                # The server can't write now (disk full, read-only). Celery reconnects until it can; a worker must not
+                # end by it.
+                raise RedisConnectionError(f"fetch refused: {error}") from error
+            self._expected.pop(0)
+        return list(reply)
+
+
+class Poller(kombu_redis.MultiChannelPoller):
+    """kombu's poller, which an acknowledgement by another greenlet ends the wait of.
+
+    The gevent pool's consumer would else notice a free slot only when its wait is over. (Celery's event loop has a
+    waker itself.)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+
+    def wake(self) -> None:
+        """Ends a running wait."""
+        if self._in_protected_read:
+            with contextlib.suppress(BlockingIOError):
+                self._wake_in.send(b"\0")
+
+    def get(self, callback: Any, timeout: float | None = None) -> None:
+        """Waits for messages, at most `timeout` seconds. Raises Empty when there are none."""
+        self.poller.register(self._wake_out, self.eventflags)
+        try:
+            super().get(callback, timeout)
+        finally:
+            self.poller.unregister(self._wake_out)
+
+    def handle_event(self, fileno: int, event: int) -> Any:
+        """A wake-up is no message: the wait starts anew, and asks for what the free slot can take."""
+        if fileno != self._wake_out.fileno():
+            return super().handle_event(fileno, event)
+        with contextlib.suppress(BlockingIOError):
+            self._wake_out.recv(4096)
+        return None
+
+    def close(self) -> None:
+        """Closes the wake-up, too."""
+        super().close()
+        self._wake_in.close()
+        self._wake_out.close()
+
+
+class Transport(kombu_redis.Transport):
+    """The transport of the platform's app; see the module."""
+
+    Channel = Channel
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.cycle = Poller()
