@@ -27,7 +27,7 @@ from xpert_mq.plugins import load_plugins
 from xpert_mq.service import managed_queue
 from xpert_mq.settings import Settings
 from xpert_mq.store import TASK_NAME
-from xpert_mq.store.keys import Keys
+from xpert_mq.transport import Platform
 from xpert_mq.worker.bootsteps import MaintenanceStep
 
 #: Looked for where XPERT_MQ_CELERY_CONFIG names no module; read only if it declares itself.
@@ -93,11 +93,23 @@ class PlatformCelery(Celery):
         self, heartbeat: float | None = None, transport_options: dict[str, Any] | None = None, **_: Any
     ) -> Connection:
         settings = managed_queue.settings
+        keys = managed_queue.store.keys
+        options = {
+            "unacked_key": keys.unacked,
+            "unacked_index_key": keys.unacked_index,
+            "unacked_mutex_key": keys.unacked_mutex,
+            "platform": Platform(
+                settings.redis_url,
+                settings.enqueue_timeout,
+                keys,
+                frozenset(settings.queue_name(pool) for pool in settings.pools),
+                managed_queue.store.fetch_script,
+            ),
+        }
         return Connection(
-            # For display alone: the channel reads the settings' URL itself.
-            settings.safe_redis_url.partition("?")[0],
+            settings.safe_redis_url,
             transport="xpert_mq.transport:Transport",
-            transport_options={**self.conf.broker_transport_options, **(transport_options or {})},
+            transport_options={**self.conf.broker_transport_options, **(transport_options or {}), **options},
             connect_timeout=settings.enqueue_timeout,
             heartbeat=heartbeat,
         )
@@ -120,7 +132,6 @@ class PlatformCelery(Celery):
 
 def defaults(settings: Settings) -> dict[str, Any]:
     """The package's Celery settings; the repository's `celeryconfig.py` explains those that a deployment may change."""
-    keys = Keys(settings.prefix)
     queues = [settings.queue_name(pool) for pool in settings.pools]
     return {
         "task_default_queue": settings.queue_name("default"),
@@ -139,19 +150,8 @@ def defaults(settings: Settings) -> dict[str, Any]:
         "control_exchange": f"{settings.prefix}:control",
         "event_exchange": f"{settings.prefix}:events",
         "event_queue_prefix": f"{settings.prefix}:celeryev",
-        "broker_transport_options": {
-            "keys": keys,
-            "redis_url": settings.redis_url,
-            "fetch_script": managed_queue.store.fetch_script,
-            "pool_queues": frozenset(queues),
-            "timeout": settings.enqueue_timeout,
-            "unacked_key": keys.unacked,
-            "unacked_index_key": keys.unacked_index,
-            "unacked_mutex_key": keys.unacked_mutex,
-            # A message that comes twice is dropped, since the record decides; so a dead node's need not wait for an
-            # hour.
-            "visibility_timeout": 60,
-        },
+        # A message that comes twice is dropped, since the record decides: a dead node's need not wait for an hour.
+        "broker_transport_options": {"visibility_timeout": 60},
     }
 
 

@@ -18,6 +18,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from queue import Empty
 from time import monotonic
 from typing import Any
@@ -107,26 +108,27 @@ class Acks:
         self._open = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """The transport option that makes this transport the platform's."""
+
+    #: Not shown: remote control can be asked for an application's options.
+    redis_url: str = field(repr=False)
+    #: Seconds to connect, and to wait for a reply.
+    timeout: float
+    keys: Keys
+    #: Names of the pools' queues.
+    queues: frozenset[str]
+    fetch: Script = field(repr=False)
+
+
 class Channel(kombu_redis.Channel):
     """A channel whose consumers of platform queues are fed by the fetch script."""
 
     QoS = QoS
 
-    #: Transport options: `keys` (xpert_mq.store.keys.Keys), `redis_url`, `fetch_script`, `pool_queues` (names),
-    #: `timeout` (seconds).
-    from_transport_options = (
-        *kombu_redis.Channel.from_transport_options,
-        "keys",
-        "redis_url",
-        "fetch_script",
-        "pool_queues",
-        "timeout",
-    )
-    keys: Keys
-    redis_url: str
-    fetch_script: Script
-    pool_queues: frozenset[str]
-    timeout: float
+    from_transport_options = (*kombu_redis.Channel.from_transport_options, "platform")
+    platform: Platform
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._fetched: set[str] = set()
@@ -136,7 +138,7 @@ class Channel(kombu_redis.Channel):
         self._more = False
         super().__init__(*args, **kwargs)
         for name in ("keyprefix_queue", "keyprefix_binding_deadlines", "keyprefix_binding_permanent"):
-            setattr(self, name, f"{self.keys.prefix}:{getattr(type(self), name)}")
+            setattr(self, name, f"{self.platform.keys.prefix}:{getattr(type(self), name)}")
         self.acks = Acks(self._connected, self.unacked_key, self.unacked_index_key)
 
     def fetched(self, tag: str) -> bool:
@@ -155,12 +157,12 @@ class Channel(kombu_redis.Channel):
         self, payload: Any, exchange: str, routing_key: str, pipe: Any, leftmost: bool = False
     ) -> None:
         super()._do_restore_message(payload, exchange, routing_key, pipe, leftmost)
-        if routing_key in self.pool_queues:
+        if routing_key in self.platform.queues:
             pipe.zadd(pool_keys(routing_key).wake, {"0": 0})
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         """Connects as the store does: one reading of the URL, certificates checked, no re-sending by redis-py."""
-        base, options = connection_class_and_options(self.redis_url, self.timeout)
+        base, options = connection_class_and_options(self.platform.redis_url, self.platform.timeout)
         options["health_check_interval"] = self.health_check_interval
         options["max_connections"] = self.max_connections
         options.setdefault("db", 0)
@@ -178,14 +180,14 @@ class Channel(kombu_redis.Channel):
         return {**options, "connection_class": Connection}
 
     def _connected(self) -> Any:
-        kind, options = connection_class_and_options(self.redis_url, self.timeout)
+        kind, options = connection_class_and_options(self.platform.redis_url, self.platform.timeout)
         connection = kind(**options)
         connection.connect()
         return connection
 
     def _serves_pools(self) -> bool:
         queues = self.active_queues
-        return bool(queues) and self.pool_queues.issuperset(queues)
+        return bool(queues) and self.platform.queues.issuperset(queues)
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Asks for messages; the event loop calls `_brpop_read` when the answer is there.
@@ -209,7 +211,7 @@ class Channel(kombu_redis.Channel):
             "count": count,
             "queues": json.dumps(queues),
         }
-        commands.append(pack(self.fetch_script.values(values)))
+        commands.append(pack(self.platform.fetch.values(values)))
         self._expected.append("fetch")
         self._asked_for = count
         self._in_poll = connection
@@ -249,7 +251,7 @@ class Channel(kombu_redis.Channel):
                 reply = connection.read_response()
             except NoScriptError:
                 # The server was restarted, or its scripts flushed. The next round fetches.
-                connection.send_command("SCRIPT", "LOAD", self.fetch_script.source)
+                connection.send_command("SCRIPT", "LOAD", self.platform.fetch.source)
                 connection.read_response()
                 reply = []
             except ResponseError as error:
@@ -306,6 +308,8 @@ class Transport(kombu_redis.Transport):
     """The transport of the platform's app; see the module."""
 
     Channel = Channel
+    #: kombu is to take the URL as it is: it only shows it, and the channel reads the platform's.
+    can_parse_url = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -49,23 +49,33 @@ local function delete_record(job)
 end
 
 -- Finished jobs: `set` by finish time, `set:expiry` by the end of their age, `set:kept` those that no rule may remove.
-local function forget_finished(set, token)
-  redis.call('ZREM', set, token)
-  redis.call('ZREM', set .. ':expiry', token)
-  redis.call('ZREM', set .. ':kept', token)
-  delete_record(JOBS .. token)
-end
-
--- Removes up to `limit` jobs of the set whose age is over, and keeps the index of expiring sets right. Returns how many.
-local function expire_set(set, limit)
-  local over = redis.call('ZRANGEBYSCORE', set .. ':expiry', '-inf', now, 'LIMIT', 0, limit)
-  for _, token in ipairs(over) do forget_finished(set, token) end
+-- EXPIRING: the sets by the end of their next age.
+local function index_expiry(set)
   local first = redis.call('ZRANGE', set .. ':expiry', 0, 0, 'WITHSCORES')
   if first[1] then
     redis.call('ZADD', EXPIRING, first[2], set)
   else
     redis.call('ZREM', EXPIRING, set)
   end
+end
+
+local function unlist_finished(set, token)
+  redis.call('ZREM', set, token)
+  redis.call('ZREM', set .. ':kept', token)
+  if redis.call('ZREM', set .. ':expiry', token) == 1 then index_expiry(set) end
+end
+
+local function forget_finished(set, token)
+  unlist_finished(set, token)
+  delete_record(JOBS .. token)
+end
+
+-- Removes up to `limit` jobs of the set whose age is over. Returns how many.
+local function expire_set(set, limit)
+  local over = redis.call('ZRANGEBYSCORE', set .. ':expiry', '-inf', now, 'LIMIT', 0, limit)
+  for _, token in ipairs(over) do forget_finished(set, token) end
+  -- An entry of the index whose set is gone goes, too.
+  index_expiry(set)
   return #over
 end
 

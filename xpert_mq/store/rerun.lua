@@ -10,10 +10,7 @@ if redis.call('HGET', job, 'rerun') == nonce then return {'done', state} end
 if state ~= 'failed' then return {'refused', state} end
 
 local envelope = envelope_of(job)
-local set = finished_set('failed', envelope)
-redis.call('ZREM', set, token)
-redis.call('ZREM', set .. ':expiry', token)
-redis.call('ZREM', set .. ':kept', token)
+unlist_finished(finished_set('failed', envelope), token)
 redis.call('PERSIST', job)
 redis.call('HDEL', job, 'made', 'claim', 'processed_on', 'finished_on', 'failed_reason', 'failed_type', 'expires_at')
 redis.call('HSET', job, 'rerun', nonce)
