@@ -18,9 +18,16 @@ from celery.exceptions import Ignore, Reject
 from celery.result import AsyncResult
 
 from xpert_mq import context, eventloop
-from xpert_mq.errors import Defer, InvalidJobError, QueueUnavailableError, StalledJobError, UnrecoverableError
+from xpert_mq.errors import (
+    Defer,
+    InvalidJobError,
+    QueueUnavailableError,
+    ScopeMismatchError,
+    StalledJobError,
+    UnrecoverableError,
+)
 from xpert_mq.handlers import Handler, ManagedQueueJob, registry
-from xpert_mq.models import JobContext
+from xpert_mq.models import Envelope, JobContext
 from xpert_mq.payload import decode_payload, encode_payload
 from xpert_mq.service import ManagedQueueService, managed_queue
 from xpert_mq.store import TASK_NAME
@@ -141,13 +148,14 @@ class _Completed:
 
 
 def _outcome_of(service: ManagedQueueService, claim: Claim) -> _Completed | BaseException:
-    """Runs the handler. Gives what became of it; raises only what ends the process."""
+    """Runs the handler in its job's context. Gives what became of it; raises only what ends the process."""
+    envelope = claim.envelope
     try:
-        handler = _handler_of(claim)
-        _restore(service, claim)
-        return _completed(
-            claim, _call(handler, _job(service, claim), _context_of(claim)), service.settings.payload_limit
-        )
+        handler = registry.resolve(envelope.scope_key, envelope.plugin_name, envelope.queue_name, envelope.job_name)
+        context.check_actor(envelope)
+        with context.restored(envelope, _user_of(service, envelope)):
+            result = _call(handler, _job(service, claim), _context_of(envelope))
+        return _completed(claim, result, service.settings.payload_limit)
     except _ENDING:
         raise
     except BaseException as error:
@@ -156,24 +164,17 @@ def _outcome_of(service: ManagedQueueService, claim: Claim) -> _Completed | Base
         return error
 
 
-def _handler_of(claim: Claim) -> Handler:
-    envelope = claim.envelope
-    return registry.resolve(envelope.scope_key, envelope.plugin_name, envelope.queue_name, envelope.job_name)
-
-
-def _restore(service: ManagedQueueService, claim: Claim) -> None:
-    """Sets the job's tenant context, with its user loaded afresh. The caller's copy of the context variables ends with
-    the job.
-    """
-    envelope = claim.envelope
-    context.check_actor(envelope)
-    user = None
-    if envelope.user_id is not None and service.settings.user_loader:
-        loaded = context.load_user_function(service.settings.user_loader)(envelope.user_id, envelope.tenant_id)
-        user = eventloop.run_in_loop(loaded) if inspect.isawaitable(loaded) else loaded
-        if user is None:
-            raise InvalidJobError(f"the user {envelope.user_id!r} of the job is gone", field="user_id")
-    context.restored(envelope, user).__enter__()
+def _user_of(service: ManagedQueueService, envelope: Envelope) -> Any:
+    """The job's user, loaded afresh in the tenant's context; None where no loader is set, or the job has no user."""
+    if envelope.user_id is None or not service.settings.user_loader:
+        return None
+    with context.restored(envelope):
+        user = context.load_user_function(service.settings.user_loader)(envelope.user_id, envelope.tenant_id)
+        if inspect.isawaitable(user):
+            user = eventloop.run_in_loop(user)
+    if user is None:
+        raise ScopeMismatchError("user_id", envelope.user_id, None, where="the platform: that user is gone")
+    return user
 
 
 def _call(handler: Handler, job: ManagedQueueJob[Any], job_context: JobContext) -> Any:
@@ -194,8 +195,7 @@ def _completed(claim: Claim, result: Any, limit: int) -> _Completed:
         return _Completed(None, "")
 
 
-def _context_of(claim: Claim) -> JobContext:
-    envelope = claim.envelope
+def _context_of(envelope: Envelope) -> JobContext:
     return JobContext(
         plugin_name=envelope.plugin_name,
         queue_name=envelope.queue_name,

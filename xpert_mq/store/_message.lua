@@ -1,31 +1,28 @@
 -- Handing jobs out: a new generation, a filled copy of the Celery message, the queue, and the wake-up of an idle worker.
 -- FILL(id, tag, shadow, retries, queue, headers) is rendered from Celery's own message by xpert_mq.message.
 
+-- A known job's next hand-out; `born` stays the first one of its life.
 local function next_generation(job)
   local gen = redis.call('INCR', GENERATION)
-  local old = redis.call('HGET', job, 'gen')
-  if old then redis.call('HSETNX', job, 'born', old) end
-  redis.call('HSET', job, 'gen', gen)
+  redis.call('HSETNX', job, 'born', redis.call('HGET', job, 'gen'))
+  redis.call('HSET', job, 'gen', gen, 'state', 'waiting')
   return gen
 end
 
 local function message(queue, token, gen, shadow, retries, headers)
-  return FILL(cjson.encode(token .. ':' .. gen), tostring(gen), cjson.encode(shadow), tostring(retries), cjson.encode(queue), headers or '')
+  local id = cjson.encode(token .. ':' .. gen)
+  return FILL(id, gen, cjson.encode(shadow), retries, cjson.encode(queue), headers or '')
 end
 
 local function wake(queue)
   redis.call('ZADD', queue .. WAKE, 0, '0')
 end
 
--- Puts the job at the back of its queue.
-local function hand_out(queue, token, shadow, retries, headers)
-  local job = JOBS .. token
-  local gen = next_generation(job)
-  redis.call('HSET', job, 'state', 'waiting')
+-- Puts this hand-out of the job at the back of its queue.
+local function hand_out(queue, token, gen, shadow, retries, headers)
   redis.call('ZADD', queue .. WAITING, now, token)
   redis.call('LPUSH', queue, message(queue, token, gen, shadow, retries, headers))
   wake(queue)
-  return gen
 end
 
 -- Parks the job until `due`; jobs due in the same millisecond keep their order (1024 of them). Tells the sleeping nodes when
@@ -36,7 +33,6 @@ local function park_until(due, queue, token)
   local same = redis.call('ZRANGE', delayed, '(' .. (due + 1), due, 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES')
   local score = due
   if same[2] then score = math.min(same[2] + 1 / 1024, due + 1023 / 1024) end
-  redis.call('HSET', JOBS .. token, 'state', 'delayed')
   redis.call('ZADD', delayed, score, token)
   if not first[2] or due < tonumber(first[2]) then redis.call('PUBLISH', DUE, due) end
 end

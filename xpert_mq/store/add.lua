@@ -15,13 +15,14 @@ if resend == '1' and redis.call('EXISTS', ANSWERS .. nonce) == 1 then
   return {'created', 'waiting'}
 end
 
-redis.call('HSET', job, 'envelope', envelope, 'opts', opts, 'payload', payload, 'timestamp', now)
-if headers ~= '' then redis.call('HSET', job, 'headers', headers) end
 local delay = tonumber(delay_ms)
+state = delay > 0 and 'delayed' or 'waiting'
+local gen = redis.call('INCR', GENERATION)
+redis.call('HSET', job, 'envelope', envelope, 'opts', opts, 'payload', payload, 'timestamp', now, 'state', state, 'gen', gen)
+if headers ~= '' then redis.call('HSET', job, 'headers', headers) end
 if delay > 0 then
-  redis.call('HSET', job, 'gen', redis.call('INCR', GENERATION))
   park_until(now + delay, queue, token)
-  return {'created', 'delayed'}
+else
+  hand_out(queue, token, gen, shadow, 0, headers)
 end
-hand_out(queue, token, shadow, 0, headers)
-return {'created', 'waiting'}
+return {'created', state}

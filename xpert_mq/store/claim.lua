@@ -1,6 +1,6 @@
 -- A worker that holds a message asks for the job. Only the message of the job's latest hand-out gets it, and only once.
 -- KEYS  job
--- ARGV  token generation queue nonce resend
+-- ARGV  token generation queue nonce
 -- RETURNS  {'claimed', envelope, opts, payload, made, stacks or false} | {'stale', state or false}
 -- INCLUDE  record
 

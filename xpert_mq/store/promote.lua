@@ -14,7 +14,6 @@ for _, token in ipairs(due) do
     local envelope = cjson.decode(record[2])
     local shadow = envelope.pluginName .. '/' .. envelope.queueName .. '/' .. envelope.jobName
     local gen = next_generation(job)
-    redis.call('HSET', job, 'state', 'waiting')
     redis.call('ZADD', queue .. WAITING, now, token)
     messages[#messages + 1] = message(queue, token, gen, shadow, record[3] or '0', record[4])
   end

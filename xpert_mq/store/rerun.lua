@@ -15,7 +15,8 @@ redis.call('PERSIST', job)
 redis.call('HDEL', job, 'made', 'claim', 'processed_on', 'finished_on', 'failed_reason', 'failed_type', 'expires_at')
 redis.call('HSET', job, 'rerun', nonce)
 local shadow = envelope.pluginName .. '/' .. envelope.queueName .. '/' .. envelope.jobName
-local gen = hand_out(queue_of(envelope), token, shadow, 0, redis.call('HGET', job, 'headers') or '')
+local gen = next_generation(job)
 -- A new life: no task id from before the failure speaks of it.
 redis.call('HSET', job, 'born', gen)
+hand_out(queue_of(envelope), token, gen, shadow, 0, redis.call('HGET', job, 'headers') or '')
 return {'done', 'waiting'}

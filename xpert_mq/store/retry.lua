@@ -1,6 +1,6 @@
 -- The holder gives its job back for another try: after a failure (a try is spent) or a Defer (none is).
 -- KEYS  job
--- ARGV  token nonce queue shadow delay_ms spent failed_reason failed_type stacks resend
+-- ARGV  token nonce queue shadow delay_ms spent failed_reason failed_type stacks
 -- RETURNS  'done' | 'lost'
 -- FLAGS  allow-oom
 -- INCLUDE  record message
@@ -20,8 +20,9 @@ if spent == '1' then
 end
 local delay = tonumber(delay_ms)
 if delay > 0 then
+  redis.call('HSET', job, 'state', 'delayed')
   park_until(now + delay, queue, token)
 else
-  hand_out(queue, token, shadow, made, record[4] or '')
+  hand_out(queue, token, next_generation(job), shadow, made, record[4] or '')
 end
 return 'done'

@@ -180,7 +180,6 @@ class Store:
             "generation": generation,
             "queue": queue,
             "nonce": nonce,
-            "resend": 0,
         }
         return Call(self._claim, values, functools.partial(_parse_claim, token, nonce, queue))
 
@@ -234,7 +233,6 @@ class Store:
             "failed_reason": failure.reason if failure else "",
             "failed_type": failure.type if failure else "",
             "stacks": _with_stack(claim, failure) if failure else "",
-            "resend": 0,
         }
         return Call(self._retry, values, _is_done, claim.job_id)
 
