@@ -21,8 +21,8 @@ from xpert_mq import context, eventloop
 from xpert_mq.errors import (
     Defer,
     InvalidJobError,
+    ManagedQueueError,
     QueueUnavailableError,
-    ScopeMismatchError,
     StalledJobError,
     UnrecoverableError,
 )
@@ -173,7 +173,7 @@ def _user_of(service: ManagedQueueService, envelope: Envelope) -> Any:
         if inspect.isawaitable(user):
             user = eventloop.run_in_loop(user)
     if user is None:
-        raise ScopeMismatchError("user_id", envelope.user_id, None, where="the platform: that user is gone")
+        raise ManagedQueueError(f"the user {envelope.user_id!r} of the job is gone")
     return user
 
 

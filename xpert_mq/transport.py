@@ -269,39 +269,41 @@ class Poller(kombu_redis.MultiChannelPoller):
     waker itself.)
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._wake_in, self._wake_out = socket.socketpair()
-        self._wake_in.setblocking(False)
-        self._wake_out.setblocking(False)
+    _wake: tuple[socket.socket, socket.socket] | None = None
 
     def wake(self) -> None:
         """Ends a running wait."""
-        if self._in_protected_read:
+        if self._in_protected_read and self._wake:
             with contextlib.suppress(BlockingIOError):
-                self._wake_in.send(b"\0")
+                self._wake[0].send(b"\0")
 
     def get(self, callback: Any, timeout: float | None = None) -> None:
         """Waits for messages, at most `timeout` seconds. Raises Empty when there are none."""
-        self.poller.register(self._wake_out, self.eventflags)
+        if self._wake is None:
+            self._wake = socket.socketpair()
+            for end in self._wake:
+                end.setblocking(False)
+        self.poller.register(self._wake[1], self.eventflags)
         try:
             super().get(callback, timeout)
         finally:
-            self.poller.unregister(self._wake_out)
+            if self._wake:
+                self.poller.unregister(self._wake[1])
 
     def handle_event(self, fileno: int, event: int) -> Any:
         """A wake-up is no message: the wait starts anew, and asks for what the free slot can take."""
-        if fileno != self._wake_out.fileno():
+        if self._wake is None or fileno != self._wake[1].fileno():
             return super().handle_event(fileno, event)
         with contextlib.suppress(BlockingIOError):
-            self._wake_out.recv(4096)
+            self._wake[1].recv(4096)
         return None
 
     def close(self) -> None:
-        """Closes the wake-up, too."""
+        """Closes the wake-up, too; a poller that is used again makes a new one."""
         super().close()
-        self._wake_in.close()
-        self._wake_out.close()
+        wake, self._wake = self._wake, None
+        for end in wake or ():
+            end.close()
 
 
 class Transport(kombu_redis.Transport):
