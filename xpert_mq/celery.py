@@ -151,7 +151,7 @@ def defaults(settings: Settings) -> dict[str, Any]:
         "event_exchange": f"{settings.prefix}:events",
         "event_queue_prefix": f"{settings.prefix}:celeryev",
         # A message that comes twice is dropped, since the record decides: a dead node's need not wait for an hour.
-        "broker_transport_options": {"visibility_timeout": 60},
+        "broker_transport_options": {"visibility_timeout": 60, "unacked_restore_throttle": 1},
     }
 
 

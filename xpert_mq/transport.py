@@ -38,6 +38,9 @@ from xpert_mq.store.scripts import Script
 #: Messages that one fetch takes at most, whatever credit the channel has.
 MOST_PER_FETCH = 64
 
+#: Seconds between looks for messages of dead consumers.
+RESTORE_INTERVAL = 10
+
 #: Replies to acknowledgements that may be outstanding before they are read.
 _OPEN_ACKS = 64
 
@@ -270,6 +273,13 @@ class Poller(kombu_redis.MultiChannelPoller):
     """
 
     _wake: tuple[socket.socket, socket.socket] | None = None
+    _looked_at = float("-inf")
+
+    def maybe_restore_messages(self) -> None:
+        """Gives back what dead consumers hold; kombu would look after every wait that brought nothing."""
+        if monotonic() - self._looked_at >= RESTORE_INTERVAL:
+            self._looked_at = monotonic()
+            super().maybe_restore_messages()
 
     def wake(self) -> None:
         """Ends a running wait."""
