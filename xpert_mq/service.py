@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import secrets
 import sys
 import time
-import uuid
 import weakref
 from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Iterable, Sequence
@@ -222,7 +222,7 @@ class ManagedQueueService:
             delegation=delegation,
             enqueued_at=time.time_ns() // 1_000_000,
         )
-        job_id = request.job_id or str(uuid.uuid4())
+        job_id = request.job_id or secrets.token_hex(16)
         publication = _publication(job_id, envelope, queue)
         headers = publication.before() if publication else ""
         call = self.store.add(job_id, envelope, request.options(), payload, queue, headers)

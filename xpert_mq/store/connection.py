@@ -213,7 +213,14 @@ class Executor:
             free.pop().disconnect()
 
     def _step(self, run: _Run) -> None:
-        connection = self._take(run)
+        free = self._free()
+        connection = None
+        if run.failures == 0:
+            with contextlib.suppress(IndexError):
+                connection = free.pop()
+        if connection is None:
+            # Also after a failure: those kept from before the trouble are broken too.
+            connection = self._connected(run)
         try:
             places, commands = run.next_batch()
             replies = _exchange(connection, commands)
@@ -223,7 +230,8 @@ class Executor:
             # Whatever ended this, a reply may still be on its way: the connection can't be used again.
             connection.disconnect()
             raise
-        self._free().append(connection)
+        connection._sock.settimeout(self._options["socket_timeout"])
+        free.append(connection)
 
     def _free(self) -> deque[Any]:
         """The idle connections, last used first; taking and giving back are single steps, so no lock is needed."""
@@ -234,15 +242,11 @@ class Executor:
         place = threading.get_native_id() if "gevent.monkey" in sys.modules else 0
         return self._pools.get(place) or self._pools.setdefault(place, deque())
 
-    def _take(self, run: _Run) -> Any:
-        if run.failures == 0:
-            with contextlib.suppress(IndexError):
-                return self._free().pop()
-        # After a failure a new one: those kept from before the trouble are broken too.
+    def _connected(self, run: _Run) -> Any:
         left = run.left()
         connection = self._class(**{**self._options, "socket_timeout": left, "socket_connect_timeout": left})
         connection.connect()
-        connection._sock.settimeout(self._options["socket_timeout"] if run.failures == 0 else run.left())
+        connection._sock.settimeout(run.left())
         return connection
 
     def _load(self, connection: Any, scripts: Sequence[Script]) -> None:

@@ -316,10 +316,11 @@ def _is_done(reply: bytes) -> bool:
     return reply == b"done"
 
 
-def _parse_added(reply: Sequence[bytes]) -> Added:
-    outcome: Any = reply[0].decode()
-    state: Any = reply[1].decode()
-    return Added(outcome, state, Envelope.from_json(reply[2]) if outcome == "conflict" else None)
+def _parse_added(reply: bytes) -> Added:
+    outcome: Any
+    state: Any
+    outcome, state, *holder = reply.decode().split(" ", 2)
+    return Added(outcome, state, Envelope.from_json(holder[0]) if holder else None)
 
 
 def _parse_claim(token: str, nonce: str, queue: str, reply: Sequence[Any]) -> Claim | None:
