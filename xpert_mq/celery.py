@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,9 +21,11 @@ from celery.result import AsyncResult
 from celery.utils.imports import cwd_in_path
 from kombu import Connection, Exchange, Queue
 
+from xpert_mq.context import effective_tenant
 from xpert_mq.dispatch import DispatchTask
 from xpert_mq.errors import InvalidJobError, SettingsError
 from xpert_mq.handlers import registry
+from xpert_mq.models import JobRequest
 from xpert_mq.plugins import load_plugins
 from xpert_mq.service import managed_queue
 from xpert_mq.settings import Settings
@@ -120,13 +123,11 @@ class PlatformCelery(Celery):
             raise InvalidJobError(
                 f"this application only takes {TASK_NAME}, with a job as its keywords, not {name}{args or ''}"
             )
-        job = dict(kwargs or {})
-        if options.get("countdown"):
-            job["delay_ms"] = options["countdown"] * 1000
+        delay = {"delay_ms": options["countdown"] * 1000} if options.get("countdown") else {}
+        job = JobRequest.parse(kwargs, **delay)
         result = managed_queue.enqueue(job)
-        record = managed_queue.executor.run(
-            managed_queue.store.read(job.get("tenant_id") or job.get("tenantId"), result.job_id)
-        )
+        call = managed_queue.store.read(effective_tenant(job.tenant_id), result.job_id)
+        record = managed_queue.executor.run(call)
         return AsyncResult(record.task_id() if record else result.job_id, app=self)
 
 
@@ -209,9 +210,10 @@ def _refuse_broker_options() -> None:
         return
     for option in ("broker", "result_backend"):
         if current.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(
-                f"--{option.replace('_', '-')} has no effect here: XPERT_MQ_REDIS_URL names the platform's Redis"
-            )
+            # Not by an exception, which Celery would show as a failure to load the application.
+            said = f"--{option.replace('_', '-')} has no effect here: XPERT_MQ_REDIS_URL names the platform's Redis"
+            click.echo(f"Error: {said}", err=True)
+            sys.exit(2)
 
 
 _refuse_broker_options()

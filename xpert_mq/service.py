@@ -97,45 +97,46 @@ class ManagedQueueService:
         replies = await self.async_executor.run_many([one.call for one in pending])
         return [one.result(reply) for one, reply in zip(pending, replies, strict=True)]
 
-    def cancel(self, job: object = None, /, **fields: Any) -> CancelResult:
+    def cancel(self, job: object = None, tenant_id: str | None = None, /, **fields: Any) -> CancelResult:
         """Remove a job that has not started; it then never runs, and its id is free.
 
         Args:
-            job: the id, or a mapping of `job_id` and `tenant_id`; or both as keywords.
+            job, tenant_id: the ids, as arguments or as keywords; or a mapping of `job_id` and `tenant_id`. Without a
+                tenant it is the current context's, else the jobs without one.
 
         Returns:
             success with the state it had (`waiting` or `delayed`); else the reason: `active`, `completed`, `failed`,
             `not_found`.
         """
-        call = self._cancel_call(job, fields)
+        call = self._cancel_call(job, tenant_id, fields)
         return _cancelled(call, self.executor.run(call))
 
-    async def acancel(self, job: object = None, /, **fields: Any) -> CancelResult:
+    async def acancel(self, job: object = None, tenant_id: str | None = None, /, **fields: Any) -> CancelResult:
         """`cancel` without blocking the event loop."""
-        call = self._cancel_call(job, fields)
+        call = self._cancel_call(job, tenant_id, fields)
         return _cancelled(call, await self.async_executor.run(call))
 
-    def get_job(self, job: object = None, /, **fields: Any) -> JobSnapshot | None:
+    def get_job(self, job: object = None, tenant_id: str | None = None, /, **fields: Any) -> JobSnapshot | None:
         """The job as it is now; None where the tenant has no such job (any more)."""
-        return _snapshot(self.executor.run(self._read_call(job, fields)))
+        return _snapshot(self.executor.run(self._read_call(job, tenant_id, fields)))
 
-    async def aget_job(self, job: object = None, /, **fields: Any) -> JobSnapshot | None:
+    async def aget_job(self, job: object = None, tenant_id: str | None = None, /, **fields: Any) -> JobSnapshot | None:
         """`get_job` without blocking the event loop."""
-        return _snapshot(await self.async_executor.run(self._read_call(job, fields)))
+        return _snapshot(await self.async_executor.run(self._read_call(job, tenant_id, fields)))
 
-    def retry(self, job: object = None, /, **fields: Any) -> CancelResult:
+    def retry(self, job: object = None, tenant_id: str | None = None, /, **fields: Any) -> CancelResult:
         """Run a failed job again with its full number of attempts; data and stack traces are kept.
 
         Returns:
             success with the state it has now (`waiting`); else the state that stood against it as reason, or
             `not_found`.
         """
-        call = self._rerun_call(job, fields)
+        call = self._rerun_call(job, tenant_id, fields)
         return _cancelled(call, self.executor.run(call))
 
-    async def aretry(self, job: object = None, /, **fields: Any) -> CancelResult:
+    async def aretry(self, job: object = None, tenant_id: str | None = None, /, **fields: Any) -> CancelResult:
         """`retry` without blocking the event loop."""
-        call = self._rerun_call(job, fields)
+        call = self._rerun_call(job, tenant_id, fields)
         return _cancelled(call, await self.async_executor.run(call))
 
     def get_redis(self) -> redis.Redis:
@@ -228,16 +229,16 @@ class ManagedQueueService:
         call = self.store.add(job_id, envelope, request.options(), payload, queue, headers)
         return _Pending(job_id, envelope, call, publication)
 
-    def _cancel_call(self, job: object, fields: dict[str, Any]) -> Call[Outcome]:
-        ref = parse_job_ref(job, **fields)
+    def _cancel_call(self, job: object, tenant_id: str | None, fields: dict[str, Any]) -> Call[Outcome]:
+        ref = parse_job_ref(job, tenant_id, **fields)
         return self.store.cancel(effective_tenant(ref.tenant_id), ref.job_id)
 
-    def _read_call(self, job: object, fields: dict[str, Any]) -> Call[Record | None]:
-        ref = parse_job_ref(job, **fields)
+    def _read_call(self, job: object, tenant_id: str | None, fields: dict[str, Any]) -> Call[Record | None]:
+        ref = parse_job_ref(job, tenant_id, **fields)
         return self.store.read(effective_tenant(ref.tenant_id), ref.job_id)
 
-    def _rerun_call(self, job: object, fields: dict[str, Any]) -> Call[Outcome]:
-        ref = parse_job_ref(job, **fields)
+    def _rerun_call(self, job: object, tenant_id: str | None, fields: dict[str, Any]) -> Call[Outcome]:
+        ref = parse_job_ref(job, tenant_id, **fields)
         return self.store.rerun(effective_tenant(ref.tenant_id), ref.job_id)
 
 

@@ -2,12 +2,10 @@
 
 Queues that are not the platform's (replies to remote control) go kombu's way. What differs for the platform's own:
 
-- An idle channel blocks on the pools' wake keys, never on the queues, so no message is ever taken out of Redis by a
-  blocking
-  command: a script moves messages from the queue into kombu's notes of unacknowledged ones, several at a time.
-- An acknowledgement is sent without waiting for its reply. One that gets lost costs a message that is dropped later,
-  since the
-  job's record decides and not the message.
+- An idle channel blocks on the pools' wake keys, never on the queues, so no blocking command ever takes a message out
+  of Redis: a script moves messages from the queue into kombu's notes of unacknowledged ones, several at a time.
+- Acknowledgements travel with the next fetch. One that gets lost costs a message that is dropped later, since the job's
+  record decides and not the message.
 - All of kombu's keys carry the platform's prefix.
 """
 
@@ -16,14 +14,11 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import Empty
 from time import monotonic
 from typing import Any
 
-import redis
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
@@ -41,9 +36,6 @@ MOST_PER_FETCH = 64
 #: Seconds between looks for messages of dead consumers.
 RESTORE_INTERVAL = 10
 
-#: Replies to acknowledgements that may be outstanding before they are read.
-_OPEN_ACKS = 64
-
 
 class QoS(kombu_redis.QoS):
     """kombu's bookkeeping of unacknowledged messages, without a client object and a round trip for each."""
@@ -56,59 +48,10 @@ class QoS(kombu_redis.QoS):
             super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """Forget a message, here at once and in Redis as soon as the command arrives."""
-        self.channel.acks.send(delivery_tag)
+        """Forget a message, here at once and in Redis with the next fetch."""
+        self.channel.note_ack(delivery_tag)
         virtual.QoS.ack(self, delivery_tag)
         self.channel.connection.cycle.wake()
-
-
-class Acks:
-    """Sends acknowledgements on a connection of their own and reads the replies when some have come together."""
-
-    def __init__(self, connect: Callable[[], Any], unacked: str, index: str) -> None:
-        self._connect = connect
-        self._unacked = unacked
-        self._index = index
-        self._connection: Any = None
-        self._open = 0
-        # Greenlets and the timer's thread acknowledge too.
-        self._lock = threading.Lock()
-
-    def send(self, tag: str) -> None:
-        with self._lock:
-            if self._connection is None:
-                self._connection = self._connect()
-            try:
-                if self._open >= _OPEN_ACKS:
-                    self._read_replies()
-                commands = pack(("HDEL", self._unacked, tag)) + pack(("ZREM", self._index, tag))
-                self._connection.send_packed_command([commands], check_health=False)
-                self._open += 2
-            except BaseException:
-                self._drop()
-                raise
-
-    def close(self) -> None:
-        """Waits until Redis has seen all acknowledgements, if it can be reached."""
-        with self._lock:
-            try:
-                if self._connection is not None:
-                    self._read_replies()
-            except (redis.RedisError, OSError):
-                pass
-            finally:
-                self._drop()
-
-    def _read_replies(self) -> None:
-        while self._open:
-            self._connection.read_response()
-            self._open -= 1
-
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.disconnect()
-        self._connection = None
-        self._open = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +67,10 @@ class Platform:
     queues: frozenset[str]
     fetch: Script = field(repr=False)
 
+    def __json__(self) -> dict[str, Any]:
+        """What `celery inspect` shows of it."""
+        return {"prefix": self.keys.prefix, "queues": sorted(self.queues)}
+
 
 class Channel(kombu_redis.Channel):
     """A channel whose consumers of platform queues are fed by the fetch script."""
@@ -135,6 +82,7 @@ class Channel(kombu_redis.Channel):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._fetched: set[str] = set()
+        self._acked: list[str] = []
         #: Replies that the blocking connection still owes, in order.
         self._expected: list[str] = []
         #: The last fetch took all it could: don't wait before the next one.
@@ -142,7 +90,6 @@ class Channel(kombu_redis.Channel):
         super().__init__(*args, **kwargs)
         for name in ("keyprefix_queue", "keyprefix_binding_deadlines", "keyprefix_binding_permanent"):
             setattr(self, name, f"{self.platform.keys.prefix}:{getattr(type(self), name)}")
-        self.acks = Acks(self._connected, self.unacked_key, self.unacked_index_key)
 
     def fetched(self, tag: str) -> bool:
         """Whether the message came by the fetch script; asked once for each."""
@@ -151,10 +98,27 @@ class Channel(kombu_redis.Channel):
             return True
         return False
 
+    def note_ack(self, tag: str) -> None:
+        """Has the message forgotten with the next fetch, or now if none will come."""
+        self._acked.append(tag)
+        if not self._serves_pools():
+            self._send_acks()
+
     def close(self) -> None:
         """Gives back what is not acknowledged, and closes."""
+        with contextlib.suppress(*self.connection_errors):
+            self._send_acks()
         super().close()
-        self.acks.close()
+
+    def _send_acks(self) -> None:
+        tags = self._taken_acks()
+        if tags:
+            with self.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+                pipe.hdel(self.unacked_key, *tags).zrem(self.unacked_index_key, *tags).execute()
+
+    def _taken_acks(self) -> list[str]:
+        tags, self._acked = self._acked, []
+        return tags
 
     def _do_restore_message(
         self, payload: Any, exchange: str, routing_key: str, pipe: Any, leftmost: bool = False
@@ -182,12 +146,6 @@ class Channel(kombu_redis.Channel):
 
         return {**options, "connection_class": Connection}
 
-    def _connected(self) -> Any:
-        kind, options = connection_class_and_options(self.platform.redis_url, self.platform.timeout)
-        connection = kind(**options)
-        connection.connect()
-        return connection
-
     def _serves_pools(self) -> bool:
         queues = self.active_queues
         return bool(queues) and self.platform.queues.issuperset(queues)
@@ -203,6 +161,10 @@ class Channel(kombu_redis.Channel):
         queues = self.active_queues
         connection = self.client.connection
         commands = []
+        if tags := self._taken_acks():
+            commands.append(pack(("HDEL", self.unacked_key, *tags)))
+            commands.append(pack(("ZREM", self.unacked_index_key, *tags)))
+            self._expected += ["forget", "forget"]
         if not self._more:
             wake_keys = [pool_keys(queue).wake for queue in queues]
             commands.append(pack(("BZPOPMIN", *wake_keys, timeout or self.brpop_timeout)))
@@ -235,7 +197,8 @@ class Channel(kombu_redis.Channel):
             raise
         finally:
             self._in_poll = None
-        self._more = len(taken) == 2 * self._asked_for
+        self._more = taken is None or len(taken) == 2 * self._asked_for
+        taken = taken or []
         messages = [
             (bytes_to_str(queue), loads(bytes_to_str(raw))) for queue, raw in zip(taken[::2], taken[1::2], strict=True)
         ]
@@ -246,23 +209,23 @@ class Channel(kombu_redis.Channel):
             raise Empty
         return True
 
-    def _read_expected(self, connection: Any) -> list[bytes]:
-        """Reads the outstanding replies; the fetch is the last of them."""
+    def _read_expected(self, connection: Any) -> list[bytes] | None:
+        """Reads the outstanding replies. The fetch is the last; its messages, or None if it has to be sent again."""
         reply: Any = []
         while self._expected:
             try:
                 reply = connection.read_response()
             except NoScriptError:
-                # The server was restarted, or its scripts flushed. The next round fetches.
+                # A new server, or its scripts were flushed.
                 connection.send_command("SCRIPT", "LOAD", self.platform.fetch.source)
                 connection.read_response()
-                reply = []
+                reply = None
             except ResponseError as error:
                 # The server can't write now (disk full, read-only). Celery reconnects until it can; a worker must not
                 # end by it.
                 raise RedisConnectionError(f"fetch refused: {error}") from error
             self._expected.pop(0)
-        return list(reply)
+        return reply  # type: ignore[no-any-return] # a list, as the script says
 
 
 class Poller(kombu_redis.MultiChannelPoller):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 def job_token(tenant_id: str | None, job_id: str) -> str:
     """What names a job within one prefix: the tenant, length-prefixed, then the id as it is."""
     if tenant_id is None:
-        return f"-:{job_id}"
+        return f":{job_id}"
     return f"{len(tenant_id.encode())}:{tenant_id}:{job_id}"
 
 
@@ -21,7 +21,7 @@ def split_token(token: str) -> tuple[str | None, str]:
     head, colon, rest = token.partition(":")
     if not colon:
         raise ValueError(f"not the token of a job: {token!r}")
-    if head == "-":
+    if not head:
         return None, rest
     raw = rest.encode()
     size = int(head)
