@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import json
 import re
+from typing import Any
 
 from celery import Celery
+from celery.loaders.app import AppLoader
 from kombu import Connection, Exchange, Producer, Queue
 
 from xpert_mq.store import TASK_NAME
@@ -20,6 +22,14 @@ from xpert_mq.store import TASK_NAME
 #: value.
 _SLOTS = ("id", "tag", "shadow", "retries", "queue")
 _HEADERS_SLOT = "headers"
+
+
+class Unconfigured(AppLoader):
+    """Reads no configuration: that which the environment names is another application's."""
+
+    def read_configuration(self, env: str = "") -> dict[str, Any]:
+        """Celery's defaults."""
+        return {}
 
 
 def _slot(name: str) -> str:
@@ -33,7 +43,7 @@ def template() -> str:
     The order of the members is ours: `properties` first, so that the first `delivery_tag` in the text is the message's
     own, whatever headers a plugin adds.
     """
-    app = Celery(TASK_NAME, set_as_current=False, fixups=[])
+    app = Celery(TASK_NAME, set_as_current=False, fixups=[], loader=Unconfigured)
     message = app.amqp.as_task_v2(
         _slot("id"), TASK_NAME, args=(), kwargs={}, shadow=_slot("shadow"), retries=_slot("retries"), origin=TASK_NAME
     )

@@ -149,7 +149,12 @@ class ManagedQueueService:
         client = self._async_redis.get(loop)
         if client is None:
             client = self._async_redis[loop] = redis.asyncio.Redis.from_url(self.settings.redis_url)
-            await at_loop_end(client.aclose)
+
+            async def close() -> None:
+                # The client holds its loop, which the dictionary must not.
+                await self._async_redis.pop(loop).aclose()
+
+            await at_loop_end(close)
         return client
 
     @functools.cached_property

@@ -2,11 +2,13 @@
 --
 -- Fields of the hash: envelope, opts (JSON, never change), payload (JSON), state, gen (of the latest hand-out), timestamp;
 -- and, once there is something to say: born (gen of the first hand-out), headers, made (ended tries), claim (nonce of the latest
--- try), processed_on, finished_on, failed_reason, failed_type, stacks (JSON), result (JSON), expires_at, rerun (nonce).
+-- try), processed_on, finished_on, failed_reason, failed_type, stacks (JSON), result (JSON), expires_at.
 -- Times are milliseconds of the server's clock.
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+-- What is due some milliseconds from now counts from here: it may be late by a part of one, and never early.
+local now_or_later = clock[1] * 1000 + math.ceil(clock[2] / 1000)
 
 -- How long an answer is remembered for a call that may be sent again, and how long Redis keeps a record beyond its age in case
 -- that no node runs to remove it.
@@ -38,13 +40,14 @@ local function remember(nonce, answer)
   redis.call('SET', ANSWERS .. nonce, answer, 'PX', ANSWER_MS)
 end
 
--- Removes the record. Its enqueue may still be sent again while the record is young, and must not add the job a second time.
+-- Removes the record. While it is young its enqueue, or its finish, may still be sent again: that must not add the job a
+-- second time, or seem to have lost it.
 local function delete_record(job)
-  local record = redis.call('HMGET', job, 'envelope', 'timestamp', 'gen')
+  local record = redis.call('HMGET', job, 'envelope', 'timestamp', 'finished_on', 'claim')
   if record[2] and now - record[2] < ANSWER_MS then
-    local nonce = string.match(record[1], '"nonce":"(%w+)"')
-    if nonce then remember(nonce, record[3]) end
+    remember(string.match(record[1], '"nonce":"(%w+)"'), 'created')
   end
+  if record[3] and now - record[3] < ANSWER_MS then remember(record[4], 'done') end
   redis.call('DEL', job)
 end
 

@@ -21,7 +21,7 @@ local gen = redis.call('INCR', GENERATION)
 redis.call('HSET', job, 'envelope', envelope, 'opts', opts, 'payload', payload, 'timestamp', now, 'state', state, 'gen', gen)
 if headers ~= '' then redis.call('HSET', job, 'headers', headers) end
 if delay > 0 then
-  park_until(now + delay, queue, token)
+  park_until(now_or_later + delay, queue, token)
 else
   hand_out(queue, token, gen, shadow, 0, headers)
 end

@@ -3,6 +3,7 @@
 -- KEYS  job
 -- ARGV  token generation nonce resend
 -- RETURNS  {'cancelled' | 'refused', state} | {'not_found'}
+-- FLAGS  allow-oom
 -- INCLUDE  record
 
 if resend == '1' then

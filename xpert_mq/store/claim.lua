@@ -2,6 +2,7 @@
 -- KEYS  job
 -- ARGV  token generation queue nonce
 -- RETURNS  {'claimed', envelope, opts, payload, made, stacks or false} | {'stale', state or false}
+-- FLAGS  allow-oom
 -- INCLUDE  record
 
 local record = redis.call('HMGET', job, 'state', 'gen', 'claim', 'envelope', 'opts', 'payload', 'made', 'stacks')

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import ssl
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from typing import Any, Generic, TypeVar
 import redis
 import redis.asyncio
 from redis import exceptions
+from redis._parsers.helpers import parse_info
 
 from xpert_mq.errors import QueueUnavailableError
 from xpert_mq.settings import Settings
@@ -34,18 +36,35 @@ OLDEST_SERVER = (7, 0)
 BATCH = 250
 BATCH_BYTES = 2 * 1024 * 1024
 
-#: The server answered that it won't do this, or not now.
-_REFUSED = (exceptions.ReadOnlyError, exceptions.OutOfMemoryError, exceptions.NoPermissionError)
-#: Waiting doesn't help.
-_FINAL = (
-    exceptions.AuthenticationError,
-    exceptions.AuthorizationError,
-    exceptions.OutOfMemoryError,
-    exceptions.NoPermissionError,
+#: What may go wrong with Redis, whatever the reason. (asyncio's timeout is an OSError.)
+_TROUBLE = (redis.RedisError, OSError)
+
+#: Refusals that end by themselves, by how the server words them where redis-py has no class for it.
+_PASSING_WORDS = ("BUSY", "MISCONF", "NOREPLICAS")
+_PASSING = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ReadOnlyError,
+    exceptions.TryAgainError,
+    exceptions.ClusterDownError,
+    OSError,
 )
-#: The same call may succeed, or is known to have failed for a reason that is the server's. (asyncio's timeout is an
-#: OSError.)
-_TROUBLE = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, *_REFUSED, *_FINAL)
+_LASTING = (exceptions.AuthenticationError, exceptions.AuthorizationError)
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether waiting may help."""
+    if isinstance(error, _PASSING):
+        return not isinstance(error, _LASTING) and not _is_certificate_trouble(error)
+    return str(error).startswith(_PASSING_WORDS)
+
+
+def _is_certificate_trouble(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +103,11 @@ def connection_class_and_options(url: str, timeout: float, *, asynchronous: bool
     part: Any = redis.asyncio.connection if asynchronous else redis.connection
     options: dict[str, Any] = part.parse_url(url)
     kind = options.pop("connection_class", part.Connection)
-    # Replies as bytes, in the protocol's second version (no handshake), and no re-sending by redis-py.
-    options.update(
-        socket_timeout=timeout, socket_connect_timeout=timeout, protocol=2, decode_responses=False, retry=None
-    )
+    for of_a_pool in ("max_connections", "timeout"):
+        options.pop(of_a_pool, None)
+    # Replies as bytes; no handshake but AUTH and SELECT, whose replies take time; no re-sending by redis-py.
+    options.update(protocol=2, decode_responses=False, driver_info=None, retry=None)
+    options.update(socket_timeout=timeout, socket_connect_timeout=timeout)
     return kind, options
 
 
@@ -100,7 +120,10 @@ class _Run:
         self._timeout = settings.enqueue_timeout if timeout is None else timeout
         self._deadline = time.monotonic() + self._timeout
         self._replies: list[Any] = [None] * len(calls)
-        self._sent = False
+        #: A batch is on its way, or was when its connection broke.
+        self._in_flight = False
+        self._lost = False
+        self._reason = ""
         self.open = list(range(len(calls)))
         self.failures = 0
 
@@ -120,11 +143,12 @@ class _Run:
                 break
             places.append(place)
             commands.append(command)
-        self._sent = True
+        self._in_flight = True
         return places, commands
 
     def take(self, places: Sequence[int], replies: Sequence[Any]) -> list[Script]:
         """Keeps the replies to a batch. Returns the scripts that the server didn't know, whose calls stay open."""
+        self._in_flight = False
         unknown: dict[str, Script] = {}
         again: list[int] = []
         trouble: Exception | None = None
@@ -133,7 +157,7 @@ class _Run:
                 script = self._calls[place].script
                 unknown[script.sha] = script
                 again.append(place)
-            elif isinstance(reply, _REFUSED):
+            elif isinstance(reply, exceptions.ResponseError):
                 trouble = reply
                 again.append(place)
             else:
@@ -149,37 +173,46 @@ class _Run:
         """Seconds until the next attempt. Raises QueueUnavailableError when there is none."""
         wait = 0.0 if self.failures == 0 else min(0.01 * 2**self.failures, 0.25)
         self.failures += 1
-        if isinstance(error, _FINAL) or time.monotonic() + wait >= self._deadline:
-            raise self._unavailable(error) from error
+        self._reason = str(error) or self._reason
+        self._lost = self._lost or self._in_flight
+        self._in_flight = False
+        if not _passes(error) or time.monotonic() + wait >= self._deadline:
+            raise self._unavailable() from error
         return wait
 
-    def _unavailable(self, error: Exception) -> QueueUnavailableError:
-        reason = str(error) or f"no answer within {self._timeout:g} s"
-        # A refusal is an answer: this call was not carried out, unless an earlier sending of it was.
-        may_have_been_added = self._sent and (self.failures > 1 or not isinstance(error, _REFUSED))
-        job_id = self._calls[self.open[0]].job_id
+    def _unavailable(self) -> QueueUnavailableError:
         return QueueUnavailableError(
-            self._settings.safe_redis_url, reason, job_id=job_id, may_have_been_added=may_have_been_added
+            self._settings.safe_redis_url,
+            self._reason or f"no answer within {self._timeout:g} s",
+            job_id=self._calls[self.open[0]].job_id,
+            may_have_been_added=self._lost,
         )
 
     def results(self) -> list[Any]:
-        """The parsed replies, in the order of the calls. Raises the first error reply."""
-        for reply in self._replies:
-            if isinstance(reply, Exception):
-                raise reply
+        """The parsed replies, in the order of the calls."""
         return [call.parse(reply) for call, reply in zip(self._calls, self._replies, strict=True)]
 
 
-def check_server(info: bytes | str | dict[str, Any], settings: Settings) -> None:
-    """Raises QueueUnavailableError when the server (its `INFO server`) is too old for the scripts."""
-    if not isinstance(info, dict):
-        text = info.decode() if isinstance(info, bytes) else info
-        info = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+def too_old(info: Mapping[str, Any]) -> str | None:
+    """What is wrong with a server, by its `INFO server`, when it is too old for the scripts; None when it serves."""
     version = str(info.get("redis_version", "0"))
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
-        raise QueueUnavailableError(
-            settings.safe_redis_url, f"the server is Redis {version}; Redis 7.0 or Valkey 7.2 is the oldest that serves"
-        )
+    if tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_SERVER:
+        return None
+    return f"the server is Redis {version}; Redis 7.0 or Valkey 7.2 is the oldest that serves"
+
+
+def _loading(scripts: Sequence[Script]) -> list[bytes]:
+    return [pack(("INFO", "server")), *(pack(("SCRIPT", "LOAD", script.source)) for script in scripts)]
+
+
+def _check_loaded(replies: Sequence[Any]) -> None:
+    info, *loaded = replies
+    # Access rules may deny INFO; then the scripts' own fate tells.
+    if not isinstance(info, Exception) and (reason := too_old(parse_info(info))):
+        raise exceptions.ResponseError(reason)
+    for reply in loaded:
+        if isinstance(reply, Exception):
+            raise reply
 
 
 class Executor:
@@ -225,7 +258,7 @@ class Executor:
             places, commands = run.next_batch()
             replies = _exchange(connection, commands)
             if unknown := run.take(places, replies):
-                self._load(connection, unknown)
+                _check_loaded(_exchange(connection, _loading(unknown)))
         except BaseException:
             # Whatever ended this, a reply may still be on its way: the connection can't be used again.
             connection.disconnect()
@@ -248,15 +281,6 @@ class Executor:
         connection.connect()
         connection._sock.settimeout(run.left())
         return connection
-
-    def _load(self, connection: Any, scripts: Sequence[Script]) -> None:
-        info, *loaded = _exchange(
-            connection, [pack(("INFO", "server")), *[pack(("SCRIPT", "LOAD", script.source)) for script in scripts]]
-        )
-        check_server(info, self._settings)
-        for answer in loaded:
-            if isinstance(answer, Exception):
-                raise answer
 
 
 def _exchange(connection: Any, commands: Sequence[bytes]) -> list[Any]:
@@ -305,20 +329,11 @@ class AsyncExecutor:
             places, commands = run.next_batch()
             replies = await _aexchange(connection, commands)
             if unknown := run.take(places, replies):
-                await self._load(connection, unknown)
+                _check_loaded(await _aexchange(connection, _loading(unknown)))
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
         free.append(connection)
-
-    async def _load(self, connection: Any, scripts: Sequence[Script]) -> None:
-        info, *loaded = await _aexchange(
-            connection, [pack(("INFO", "server")), *[pack(("SCRIPT", "LOAD", script.source)) for script in scripts]]
-        )
-        check_server(info, self._settings)
-        for answer in loaded:
-            if isinstance(answer, Exception):
-                raise answer
 
     async def _free_connections(self) -> deque[Any]:
         loop = asyncio.get_running_loop()
@@ -346,10 +361,8 @@ async def _disconnect_all(connections: deque[Any]) -> None:
         await connections.pop().disconnect()
 
 
-#: The generators that wait for their loops to end; a loop only keeps weak references to them.
-_waiting: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, list[AsyncGenerator[None, None]]] = (
-    weakref.WeakKeyDictionary()
-)
+#: The generators that wait for their loops to end; a loop itself keeps weak references to them.
+_waiting: set[AsyncGenerator[None, None]] = set()
 
 
 async def at_loop_end(close: Callable[[], Any]) -> None:
@@ -363,8 +376,9 @@ async def at_loop_end(close: Callable[[], Any]) -> None:
         try:
             yield
         finally:
+            _waiting.discard(generator)
             await close()
 
     generator = wait()
+    _waiting.add(generator)
     await anext(generator)
-    _waiting.setdefault(asyncio.get_running_loop(), []).append(generator)

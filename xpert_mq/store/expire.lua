@@ -2,6 +2,7 @@
 -- KEYS  expiring
 -- ARGV  limit
 -- RETURNS  {how many, ms until the next is over or -1}
+-- FLAGS  allow-oom
 -- INCLUDE  record
 
 local removed = 0

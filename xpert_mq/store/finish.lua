@@ -10,13 +10,12 @@
 local record = redis.call('HMGET', job, 'state', 'claim')
 if record[1] ~= 'active' or record[2] ~= nonce then
   if record[1] == outcome and record[2] == nonce then return 'done' end
-  if resend == '1' and redis.call('EXISTS', ANSWERS .. nonce) == 1 then return 'done' end
-  return 'lost'
+  return resend == '1' and redis.call('GET', ANSWERS .. nonce) or 'lost'
 end
 redis.call('ZREM', queue .. ACTIVE, token)
 
 if count == '0' then
-  remember(nonce, outcome)
+  remember(nonce, 'done')
   delete_record(job)
   return 'done'
 end
@@ -25,6 +24,8 @@ redis.call('HSET', job, 'state', outcome, 'finished_on', now)
 redis.call('HINCRBY', job, 'made', 1)
 if outcome == 'failed' then
   redis.call('HSET', job, 'failed_reason', failed_reason, 'failed_type', failed_type, 'stacks', stacks)
+  -- It may be run again before this is sent again.
+  remember(nonce, 'done')
 elseif result ~= '' then
   redis.call('HSET', job, 'result', result)
 end
@@ -33,7 +34,9 @@ if age_ms == '' and count == '' then
   redis.call('ZADD', set .. ':kept', now, token)
   return 'done'
 end
-redis.call('ZADD', set, now, token)
+-- In the order of finishing, also within a millisecond.
+local last = redis.call('ZRANGE', set, -1, -1, 'WITHSCORES')
+redis.call('ZADD', set, math.max(now, (last[2] or 0) + 1 / 1024), token)
 if age_ms ~= '' then
   local expires_at = now + age_ms
   redis.call('HSET', job, 'expires_at', expires_at)

@@ -6,7 +6,11 @@ Parts from outside are length-prefixed (in UTF-8 bytes), so that tenant `a` with
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+#: As this module writes them; so no two texts name the same job.
+_NUMBER = re.compile("0|[1-9][0-9]*")
 
 
 def job_token(tenant_id: str | None, job_id: str) -> str:
@@ -19,15 +23,12 @@ def job_token(tenant_id: str | None, job_id: str) -> str:
 def split_token(token: str) -> tuple[str | None, str]:
     """(tenant, job id) of a token made by `job_token`. Raises ValueError for any other text."""
     head, colon, rest = token.partition(":")
-    if not colon:
-        raise ValueError(f"not the token of a job: {token!r}")
-    if not head:
+    if colon and not head:
         return None, rest
     raw = rest.encode()
-    size = int(head)
-    if raw[size : size + 1] != b":":
+    if not _NUMBER.fullmatch(head) or raw[int(head) : int(head) + 1] != b":":
         raise ValueError(f"not the token of a job: {token!r}")
-    return raw[:size].decode(), raw[size + 1 :].decode()
+    return raw[: int(head)].decode(), raw[int(head) + 1 :].decode()
 
 
 def task_id(token: str, generation: int) -> str:
@@ -38,6 +39,8 @@ def task_id(token: str, generation: int) -> str:
 def split_task_id(task_id: str) -> tuple[str, int]:
     """(token, generation) of a task id. Raises ValueError for a task id that is not of this platform."""
     token, _, generation = task_id.rpartition(":")
+    if not _NUMBER.fullmatch(generation):
+        raise ValueError(f"not the task id of a job: {task_id!r}")
     split_token(token)
     return token, int(generation)
 

@@ -2,6 +2,7 @@
 -- KEYS  queue
 -- ARGV  limit
 -- RETURNS  {how many, ms until the next is due or -1}
+-- FLAGS  allow-oom
 -- INCLUDE  record message
 
 local delayed = queue .. DELAYED

@@ -1,19 +1,19 @@
 -- Runs a failed job again with its full number of attempts: data and stack traces stay.
 -- KEYS  job
--- ARGV  token nonce
+-- ARGV  token nonce resend
 -- RETURNS  {'done', state} | {'refused', state} | {'not_found'}
 -- INCLUDE  record message
 
+if resend == '1' and redis.call('EXISTS', ANSWERS .. nonce) == 1 then return {'done', 'waiting'} end
 local state = state_of(job, token)
 if not state then return {'not_found'} end
-if redis.call('HGET', job, 'rerun') == nonce then return {'done', state} end
 if state ~= 'failed' then return {'refused', state} end
 
 local envelope = envelope_of(job)
 unlist_finished(finished_set('failed', envelope), token)
 redis.call('PERSIST', job)
 redis.call('HDEL', job, 'made', 'claim', 'processed_on', 'finished_on', 'failed_reason', 'failed_type', 'expires_at')
-redis.call('HSET', job, 'rerun', nonce)
+remember(nonce, 'done')
 local shadow = envelope.pluginName .. '/' .. envelope.queueName .. '/' .. envelope.jobName
 local gen = next_generation(job)
 -- A new life: no task id from before the failure speaks of it.

@@ -1,16 +1,15 @@
 -- The holder gives its job back for another try: after a failure (a try is spent) or a Defer (none is).
 -- KEYS  job
--- ARGV  token nonce queue shadow delay_ms spent failed_reason failed_type stacks
+-- ARGV  token nonce queue shadow delay_ms spent failed_reason failed_type stacks resend
 -- RETURNS  'done' | 'lost'
 -- FLAGS  allow-oom
 -- INCLUDE  record message
 
 local record = redis.call('HMGET', job, 'state', 'claim', 'made', 'headers')
-local state = record[1]
-if state ~= 'active' or record[2] ~= nonce then
-  if record[2] == nonce and (state == 'waiting' or state == 'delayed') then return 'done' end
-  return 'lost'
+if record[1] ~= 'active' or record[2] ~= nonce then
+  return resend == '1' and redis.call('GET', ANSWERS .. nonce) or 'lost'
 end
+remember(nonce, 'done')
 redis.call('ZREM', queue .. ACTIVE, token)
 
 local made = tonumber(record[3] or '0')
@@ -21,7 +20,7 @@ end
 local delay = tonumber(delay_ms)
 if delay > 0 then
   redis.call('HSET', job, 'state', 'delayed')
-  park_until(now + delay, queue, token)
+  park_until(now_or_later + delay, queue, token)
 else
   hand_out(queue, token, next_generation(job), shadow, made, record[4] or '')
 end

@@ -233,6 +233,7 @@ class Store:
             "failed_reason": failure.reason if failure else "",
             "failed_type": failure.type if failure else "",
             "stacks": _with_stack(claim, failure) if failure else "",
+            "resend": 0,
         }
         return Call(self._retry, values, _is_done, claim.job_id)
 
@@ -256,7 +257,7 @@ class Store:
     def rerun(self, tenant_id: str | None, job_id: str) -> Call[Outcome]:
         """Run a failed job again from its first attempt."""
         token = job_token(tenant_id, job_id)
-        values = {"job": self.keys.job(token), "token": token, "nonce": new_nonce()}
+        values = {"job": self.keys.job(token), "token": token, "nonce": new_nonce(), "resend": 0}
         return Call(self._rerun, values, _parse_outcome, job_id)
 
     def read(self, tenant_id: str | None, job_id: str) -> Call[Record | None]:

@@ -8,8 +8,9 @@ from typing import Any
 import redis
 from celery import bootsteps
 
+from xpert_mq.errors import QueueUnavailableError
 from xpert_mq.service import managed_queue
-from xpert_mq.store.connection import check_server
+from xpert_mq.store.connection import too_old
 from xpert_mq.worker.maintenance import Maintenance
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ class MaintenanceStep(bootsteps.StartStopStep):
 
 def _check(client: redis.Redis) -> None:
     info: Any = client.info()
-    check_server(info, managed_queue.settings)
+    if reason := too_old(info):
+        raise QueueUnavailableError(managed_queue.settings.safe_redis_url, reason)
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         logger.warning(
