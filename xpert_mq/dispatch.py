@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from celery import Task
-from celery.exceptions import Ignore, Reject
+from celery.exceptions import Ignore, Reject, TaskPredicate
 from celery.result import AsyncResult
 
 from xpert_mq import context, eventloop
 from xpert_mq.errors import (
     Defer,
-    InvalidJobError,
     ManagedQueueError,
     QueueUnavailableError,
     StalledJobError,
@@ -37,8 +36,16 @@ from xpert_mq.store.store import Claim, Failure
 
 logger = logging.getLogger(__name__)
 
-#: By these Celery (or Python) ends a process or a pool; they are no failure of the job.
-_ENDING = (SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError)
+try:
+    from greenlet import GreenletExit
+except ImportError:  # without gevent
+
+    class GreenletExit(BaseException):  # type: ignore[no-redef]
+        """Never raised."""
+
+
+#: By these Python, Celery or gevent ends a process or a pool; they are no failure of the job.
+_ENDING = (SystemExit, KeyboardInterrupt, GreenletExit)
 
 
 @dataclass(slots=True)
@@ -82,9 +89,7 @@ class DispatchTask(Task):
         return self._failed(attempt, outcome)
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
-        """Called by `self.retry` in a try: gives the job back, and never raises. Else enqueues the job that `kwargs`
-        describe.
-        """
+        """By `self.retry` in a try: gives the job back, and never raises. Else enqueues what `kwargs` describe."""
         attempt: _Try | None = getattr(self.request, "job_try", None)
         if attempt is None:
             return self.app.send_task(self.name, args, kwargs, **options)
@@ -116,14 +121,15 @@ class DispatchTask(Task):
         ended = claim.attempts_made + 1
         if isinstance(error, UnrecoverableError) or ended >= claim.opts.attempts:
             self._record(self.service.store.fail(claim, attempt.failure))
-            raise error
+            raise _for_celery(error)
         raise self.retry(
             exc=error, countdown=claim.opts.backoff_before(ended) / 1000, max_retries=claim.opts.attempts - 1
         )
 
     def _record(self, call: Call[bool]) -> None:
-        """Sends the outcome until Redis has it, or the node would count as dead. Never raises: Celery would take it for
-        a failure.
+        """Sends the outcome until Redis has it, or the node would count as dead.
+
+        Never raises: Celery would take it for a failure.
         """
         try:
             if not self._run_long(call):
@@ -158,9 +164,7 @@ def _outcome_of(service: ManagedQueueService, claim: Claim) -> _Completed | Base
         return _completed(claim, result, service.settings.payload_limit)
     except _ENDING:
         raise
-    except BaseException as error:
-        if type(error).__name__ == "GreenletExit":
-            raise
+    except BaseException as error:  # noqa: BLE001 - whatever a handler raises, its job must not stay without an outcome
         return error
 
 
@@ -188,7 +192,7 @@ def _completed(claim: Claim, result: Any, limit: int) -> _Completed:
         return _Completed(None, "")
     try:
         return _Completed(result, encode_payload(result, limit, field="return value"))
-    except InvalidJobError as error:
+    except Exception as error:  # noqa: BLE001 - also what the value's own code raises when it is looked at
         logger.warning(
             "job %s: its return value is dropped: %s", claim.job_id, error, extra={"action": "result_dropped"}
         )
@@ -237,7 +241,23 @@ def _described(error: BaseException) -> Failure:
     """What is kept of a failure: the bare message, as in BullMQ. Text that can't be UTF-8 is escaped."""
     kind = type(error)
     stack = "".join(traceback.format_exception(error))
-    return Failure(_storable(str(error)), _storable(f"{kind.__module__}.{kind.__qualname__}"), _storable(stack))
+    return Failure(_storable(_message_of(error)), _storable(f"{kind.__module__}.{kind.__qualname__}"), _storable(stack))
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - the exception's own code
+        return f"{type(error).__name__}, whose message can't be had"
+
+
+def _for_celery(error: BaseException) -> Exception:
+    """The failure as Celery may see it: some exceptions tell it to do something else, or to end."""
+    if isinstance(error, Exception) and not isinstance(error, (TaskPredicate, MemoryError)):
+        return error
+    failure = ManagedQueueError(f"{type(error).__name__}: {_message_of(error)}")
+    failure.__cause__ = error
+    return failure
 
 
 def _storable(text: str) -> str:
