@@ -12,6 +12,7 @@ from typing import Any
 
 from celery import states
 from celery.backends.base import BaseBackend
+from celery.exceptions import SecurityError
 
 from xpert_mq.errors import QueueUnavailableError
 from xpert_mq.models import JobSnapshot
@@ -71,7 +72,7 @@ class RecordBackend(BaseBackend):
         if state in states.EXCEPTION_STATES:
             module, _, name = (record.failed_type or "builtins.Exception").rpartition(".")
             failure = {"exc_type": name, "exc_module": module, "exc_message": (job.failed_reason or "",)}
-            result = self.exception_to_python(failure)
+            result = self._exception_of(failure)
         return {
             **_meta(task_id, state, result),
             "traceback": job.stacktrace[-1] if job.stacktrace and state in states.EXCEPTION_STATES else None,
@@ -79,6 +80,14 @@ class RecordBackend(BaseBackend):
             "name": f"{job.plugin_name}/{job.queue_name}/{job.name}",
             "retries": job.attempts_made,
         }
+
+    def _exception_of(self, failure: dict[str, Any]) -> BaseException:
+        try:
+            found: BaseException = self.exception_to_python(failure)
+        except SecurityError:
+            # The name means something else in this process.
+            return Exception(*failure["exc_message"])
+        return found
 
 
 def _celery_state(job: JobSnapshot) -> Any:

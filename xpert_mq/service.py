@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 import secrets
 import sys
 import time
 import weakref
-from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -39,7 +39,7 @@ class ManagedQueueService:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._given_settings = settings
-        self._async_redis: weakref.WeakKeyDictionary[AbstractEventLoop, redis.asyncio.Redis] = (
+        self._async_redis: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis] = (
             weakref.WeakKeyDictionary()
         )
 
@@ -77,6 +77,7 @@ class ManagedQueueService:
 
     async def aenqueue(self, job: object = None, /, **fields: Any) -> EnqueueResult:
         """`enqueue` without blocking the event loop."""
+        await self._prepared()
         pending = self._pending(job, fields)
         return _single(pending.result(await self.async_executor.run(pending.call)))
 
@@ -93,6 +94,7 @@ class ManagedQueueService:
 
     async def aenqueue_many(self, jobs: Iterable[object]) -> list[EnqueueResult | JobIdConflictError]:
         """`enqueue_many` without blocking the event loop."""
+        await self._prepared()
         pending = self._all_pending(jobs)
         replies = await self.async_executor.run_many([one.call for one in pending])
         return [one.result(reply) for one, reply in zip(pending, replies, strict=True)]
@@ -136,6 +138,7 @@ class ManagedQueueService:
 
     async def aretry(self, job: object = None, tenant_id: str | None = None, /, **fields: Any) -> CancelResult:
         """`retry` without blocking the event loop."""
+        await self._prepared()
         call = self._rerun_call(job, tenant_id, fields)
         return _cancelled(call, await self.async_executor.run(call))
 
@@ -145,7 +148,7 @@ class ManagedQueueService:
 
     async def aget_redis(self) -> redis.asyncio.Redis:
         """The platform's asyncio client of the running loop, which closes it at its end."""
-        loop = get_running_loop()
+        loop = asyncio.get_running_loop()
         client = self._async_redis.get(loop)
         if client is None:
             client = self._async_redis[loop] = redis.asyncio.Redis.from_url(self.settings.redis_url)
@@ -199,6 +202,10 @@ class ManagedQueueService:
             self.executor.close()
         if "_redis" in self.__dict__:
             self._redis.close()
+
+    async def _prepared(self) -> None:
+        if not self.store.hands_out:
+            await asyncio.to_thread(self.store.prepare)
 
     def _all_pending(self, jobs: Iterable[object]) -> Sequence[_Pending]:
         if isinstance(jobs, (str, bytes)) or not isinstance(jobs, Iterable):

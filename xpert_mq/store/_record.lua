@@ -10,9 +10,8 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- What is due some milliseconds from now counts from here: it may be late by a part of one, and never early.
 local now_or_later = clock[1] * 1000 + math.ceil(clock[2] / 1000)
 
--- How long an answer is remembered for a call that may be sent again, and how long Redis keeps a record beyond its age in case
--- that no node runs to remove it.
-local ANSWER_MS = 30000
+-- ANSWER_MS: how long an answer is remembered for a call that may be sent again. Redis itself keeps a record this much beyond
+-- its age, in case that no node runs to remove it:
 local BACKSTOP_MS = 86400000
 
 local function envelope_of(job)

@@ -59,6 +59,11 @@ def _passes(error: BaseException) -> bool:
     return str(error).startswith(_PASSING_WORDS)
 
 
+def _plain(reason: str) -> str:
+    # What Redis says to a large command before it has seen a password.
+    return "a password is wanted (NOAUTH)" if "unauthenticated" in reason else reason
+
+
 def _is_certificate_trouble(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
@@ -173,7 +178,7 @@ class _Run:
         """Seconds until the next attempt. Raises QueueUnavailableError when there is none."""
         wait = 0.0 if self.failures == 0 else min(0.01 * 2**self.failures, 0.25)
         self.failures += 1
-        self._reason = str(error) or self._reason
+        self._reason = _plain(str(error)) or self._reason
         self._lost = self._lost or self._in_flight
         self._in_flight = False
         if not _passes(error) or time.monotonic() + wait >= self._deadline:

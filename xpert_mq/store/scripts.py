@@ -38,7 +38,7 @@ class Script:
         return ["EVALSHA", self.sha, len(self.keys), *[given[name] for name in names]]
 
 
-def load_script(name: str, constants: Mapping[str, str], fill_function: Callable[[], str]) -> Script:
+def load_script(name: str, constants: Mapping[str, str | int], fill_function: Callable[[], str]) -> Script:
     """The script `name`, with the spelling of one prefix.
 
     Args:
@@ -55,7 +55,10 @@ def load_script(name: str, constants: Mapping[str, str], fill_function: Callable
     if not keys or not re.search(r"^-- RETURNS  ", body, re.MULTILINE) or not set(included) <= set(_PARTS):
         raise ScriptError(f"{name}.lua: the head must name KEYS, RETURNS and known parts, got {keys}, {included}")
     lines = [f"#!lua flags={','.join(flags)}" if flags else "#!lua"]
-    lines += [f"local {constant} = {_quoted(value)}" for constant, value in constants.items()]
+    lines += [
+        f"local {constant} = {value if isinstance(value, int) else _quoted(value)}"
+        for constant, value in constants.items()
+    ]
     if "message" in included:
         lines.append(fill_function())
     lines += [f"local {key} = KEYS[{i}]" for i, key in enumerate(keys, 1)]

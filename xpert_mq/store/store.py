@@ -97,8 +97,19 @@ class Store:
 
     def __init__(self, settings: Settings, fill_function: Callable[[], str]) -> None:
         self.keys = Keys(settings.prefix)
-        self._constants = self.keys.lua_constants()
+        # Twice the time that a call is sent again for.
+        answer_ms = round(2000 * max(settings.enqueue_timeout, settings.node_timeout))
+        self._constants: dict[str, str | int] = {**self.keys.lua_constants(), "ANSWER_MS": answer_ms}
         self._fill_function = fill_function
+
+    @property
+    def hands_out(self) -> bool:
+        """Whether `prepare` has been called, or a call that hands jobs out was built."""
+        return "_add" in self.__dict__
+
+    def prepare(self) -> None:
+        """Loads what handing out needs. The first time it takes a while, since it imports Celery."""
+        _ = self._add, self._rerun
 
     @functools.cached_property
     def _add(self) -> Script:
