@@ -1,0 +1,1 @@
+"""The example plugins, run for real: worker processes, an embedded Redis, a chat service over HTTP."""

@@ -1,0 +1,78 @@
+"""Parts of the plugin without a worker."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from examples.wechat import handlers, keys
+from examples.wechat.client import NotDeliveredError, RefusedError, ThrottledError, deliver
+from examples.wechat.server import ChatServer
+from examples.wechat.settings import Integration, QuietHours
+from tests.examples.site import outcomes
+from xpert_mq.handlers import declared
+
+
+@pytest.mark.parametrize(
+    ("hours", "now", "left_s"),
+    [
+        (("22:00", "07:00"), "2025-06-01T21:59:59", 0),
+        (("22:00", "07:00"), "2025-06-01T22:00:00", 9 * 3600),
+        (("22:00", "07:00"), "2025-06-02T06:59:59", 1),
+        (("22:00", "07:00"), "2025-06-02T07:00:00", 0),
+        (("12:00", "13:30"), "2025-06-02T13:00:00", 1800),
+        (("12:00", "13:30"), "2025-06-02T11:00:00", 0),
+        (("22:00", "07:00", "Asia/Shanghai"), "2025-06-01T14:00:00", 9 * 3600),
+        # The clocks go forward at 2: the night is an hour shorter.
+        (("23:00", "07:00", "Europe/Berlin"), "2025-03-29T22:00:00", 7 * 3600),
+    ],
+)
+def test_quiet_hours(hours: tuple[str, ...], now: str, left_s: int) -> None:
+    quiet = QuietHours.model_validate(dict(zip(("start", "end", "zone"), hours, strict=False)))
+
+    assert quiet.left_ms(datetime.fromisoformat(now).replace(tzinfo=UTC)) == left_s * 1000
+
+
+def test_integration_hides_its_token_and_refuses_what_it_does_not_know() -> None:
+    fields: dict[str, Any] = {"id": "i", "url": "http://127.0.0.1:1", "token": "secret"}
+
+    assert "secret" not in repr(Integration(**fields))
+    with pytest.raises(ValidationError, match="backoff"):
+        Integration.model_validate({**fields, "backoff": [1000, 2000]})
+
+
+def test_plugin_declares_its_handlers() -> None:
+    found = {target.__name__ for target in declared("examples.wechat")}
+
+    assert found == {handlers.SendMessage.__name__, handlers.AggregateInbound.__name__, handlers.FlushInbound.__name__}
+    assert keys.PLUGIN == "wechat-example"
+
+
+def test_service_takes_a_key_once_per_token(chat: ChatServer) -> None:
+    for token in ("one", "one", "two"):
+        integration = Integration(id="i", url=chat.url, token=token)
+        deliver(integration, "/messages", "key", {"text": "hello"})
+    deliver(integration, "/dispatches", "key", {"texts": ["hello"]})
+
+    assert [entry.outcome for entry in chat.service.log()] == ["accepted", "duplicate", "accepted", "accepted"]
+
+
+def test_service_is_told_how_to_behave_over_http(chat: ChatServer) -> None:
+    how = json.dumps({"fail": 1, "throttle": 2, "refuse": ["bad"]}).encode()
+    with urllib.request.urlopen(f"{chat.url}/behaviour", data=how) as response:
+        assert response.status == 200
+    integration = Integration(id="i", url=chat.url, token="t")
+
+    for key, text, error in (("1", "a", NotDeliveredError), ("2", "bad", RefusedError), ("3", "a", ThrottledError)):
+        with pytest.raises(error) as caught:
+            deliver(integration, "/messages", key, {"text": text})
+        assert not caught.value.may_have_arrived
+    with urllib.request.urlopen(f"{chat.url}/log") as response:
+        log = json.loads(response.read())["log"]
+    assert [entry["outcome"] for entry in log] == ["failed", "refused", "throttled"]
+    assert outcomes(chat)["accepted"] == 0
