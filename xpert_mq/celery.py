@@ -30,7 +30,7 @@ from xpert_mq.plugins import load_plugins
 from xpert_mq.service import managed_queue
 from xpert_mq.settings import Settings
 from xpert_mq.store import TASK_NAME
-from xpert_mq.transport import Platform
+from xpert_mq.transport import RESTORE_INTERVAL, Platform
 from xpert_mq.worker.bootsteps import MaintenanceStep
 
 #: Looked for where XPERT_MQ_CELERY_CONFIG names no module; read only if it declares itself.
@@ -142,6 +142,8 @@ def defaults(settings: Settings) -> dict[str, Any]:
         "accept_content": ["json"],
         "result_serializer": "json",
         "result_cache_max": -1,
+        # The backend keeps no state; Celery would make one for each thread, and for each job under gevent.
+        "result_backend_thread_safe": True,
         "task_acks_late": True,
         "worker_concurrency": settings.concurrency,
         "worker_prefetch_multiplier": 1,
@@ -152,7 +154,11 @@ def defaults(settings: Settings) -> dict[str, Any]:
         "event_exchange": f"{settings.prefix}:events",
         "event_queue_prefix": f"{settings.prefix}:celeryev",
         # A message that comes twice is dropped, since the record decides: a dead node's need not wait for an hour.
-        "broker_transport_options": {"visibility_timeout": 60, "unacked_restore_throttle": 1},
+        "broker_transport_options": {
+            "visibility_timeout": 30,
+            "unacked_restore_interval": RESTORE_INTERVAL,
+            "unacked_restore_throttle": 1,
+        },
     }
 
 
@@ -184,11 +190,11 @@ def _declares_itself(name: str) -> bool:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return False
-    text = Path(spec.origin).read_text(encoding="utf-8")
+    text = Path(spec.origin).read_bytes()
     try:
         tree = ast.parse(text)
-    except SyntaxError as error:
-        if DECLARATION not in text:
+    except (SyntaxError, ValueError) as error:
+        if DECLARATION.encode() not in text:
             return False
         raise SettingsError(f"{name} ({spec.origin}) can't be read: {error}") from error
     return any(ast.unparse(statement) == f"{DECLARATION} = True" for statement in tree.body)
@@ -206,7 +212,8 @@ def _imported(name: str) -> ModuleType:
 def _refuse_broker_options() -> None:
     """Refuses `celery -b …` and `--result-backend`: one Redis serves broker, records and plugins."""
     current = click.get_current_context(silent=True)
-    if current is None:
+    # Another application's command may import this one.
+    if current is None or not str(current.params.get("app")).startswith(__package__):
         return
     for option in ("broker", "result_backend"):
         if current.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from celery import Task
-from celery.exceptions import Ignore, Reject, TaskPredicate
+from celery.exceptions import Ignore, Reject, TaskPredicate, WorkerShutdown, WorkerTerminate
 from celery.result import AsyncResult
 
 from xpert_mq import context, eventloop
@@ -44,8 +44,11 @@ except ImportError:  # without gevent
         """Never raised."""
 
 
-#: By these Python, Celery or gevent ends a process or a pool; they are no failure of the job.
-_ENDING = (SystemExit, KeyboardInterrupt, GreenletExit)
+#: By these Celery or gevent ends a process or a pool; they are no failure of the job.
+_ENDING = (WorkerShutdown, WorkerTerminate, GreenletExit)
+
+#: Characters that are kept of a failure's message, and of its stack.
+_LONGEST_TEXT = 32 * 1024
 
 
 @dataclass(slots=True)
@@ -164,8 +167,16 @@ def _outcome_of(service: ManagedQueueService, claim: Claim) -> _Completed | Base
         return _completed(claim, result, service.settings.payload_limit)
     except _ENDING:
         raise
-    except BaseException as error:  # noqa: BLE001 - whatever a handler raises, its job must not stay without an outcome
+    except BaseException as error:
+        if _is_signal(error):
+            raise
+        # Whatever else a handler raises, also by sys.exit: its job must not stay without an outcome.
         return error
+
+
+def _is_signal(error: BaseException) -> bool:
+    """Whether billiard ends a child by this, upon a signal: it exits with the signal's number minus 256."""
+    return isinstance(error, SystemExit) and isinstance(error.code, int) and -256 < error.code < -128
 
 
 def _user_of(service: ManagedQueueService, envelope: Envelope) -> Any:
@@ -261,4 +272,6 @@ def _for_celery(error: BaseException) -> Exception:
 
 
 def _storable(text: str) -> str:
+    if len(text) > _LONGEST_TEXT:
+        text = f"{text[:_LONGEST_TEXT]}… ({len(text)} characters)"
     return text.encode("utf-8", "backslashreplace").decode()

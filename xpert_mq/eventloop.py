@@ -6,14 +6,15 @@ end.
 
 from __future__ import annotations
 
+import _queue
 import asyncio
 import contextvars
 import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -68,12 +69,44 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     if not _gevent_patched():
         return asyncio.new_event_loop()
     from gevent import monkey
-    from gevent.threadpool import ThreadPoolExecutor
 
-    # gevent's own selector and threads work in the thread of its hub alone.
+    # gevent's own selector and threads serve the thread of its hub alone.
     loop = asyncio.SelectorEventLoop(monkey.get_original("selectors", "DefaultSelector")())
-    loop.set_default_executor(ThreadPoolExecutor(4))
+    loop.set_default_executor(_NativeThreads(monkey.get_original("_thread", "start_new_thread")))
     return loop
+
+
+class _NativeThreads(ThreadPoolExecutor):
+    """Threads of the system for `asyncio.to_thread` and name look-ups, where gevent has replaced `threading`."""
+
+    MOST = 16
+
+    def __init__(self, start: Callable[[Callable[[], None], tuple[()]], int]) -> None:
+        super().__init__()
+        self._start = start
+        self._calls: _queue.SimpleQueue[Callable[[], None]] = _queue.SimpleQueue()
+        self._started = 0
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """As the base class; called by the loop alone, so there is nothing to lock."""
+        future: Future[Any] = Future()
+
+        def call() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function(*args, **kwargs))
+                except BaseException as error:  # noqa: BLE001 - it belongs to who waits
+                    future.set_exception(error)
+
+        self._calls.put(call)
+        if self._started < self.MOST:
+            self._started += 1
+            self._start(self._work, ())
+        return future
+
+    def _work(self) -> None:
+        while True:
+            self._calls.get()()
 
 
 # A fork may come while another thread holds the lock; the child has no such thread.

@@ -21,7 +21,7 @@ from xpert_mq.models import CancelResult, EnqueueResult, Envelope, JobRequest, J
 from xpert_mq.payload import encode_payload
 from xpert_mq.settings import Settings, get_settings
 from xpert_mq.store import TASK_NAME
-from xpert_mq.store.connection import AsyncExecutor, Call, Executor, at_loop_end
+from xpert_mq.store.connection import AsyncExecutor, Call, Executor, at_loop_end, thread_place
 from xpert_mq.store.keys import job_token
 from xpert_mq.store.store import Added, Outcome, Record, Store, shadow_of
 
@@ -39,6 +39,7 @@ class ManagedQueueService:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._given_settings = settings
+        self._redis: dict[int, redis.Redis] = {}
         self._async_redis: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis] = (
             weakref.WeakKeyDictionary()
         )
@@ -144,7 +145,11 @@ class ManagedQueueService:
 
     def get_redis(self) -> redis.Redis:
         """The platform's pooled redis-py client; replies are bytes, unless the URL says otherwise. Don't close it."""
-        return self._redis
+        place = thread_place()
+        client = self._redis.get(place)
+        if client is None:
+            client = self._redis.setdefault(place, redis.Redis.from_url(self.settings.redis_url))
+        return client
 
     async def aget_redis(self) -> redis.asyncio.Redis:
         """The platform's asyncio client of the running loop, which closes it at its end."""
@@ -160,10 +165,6 @@ class ManagedQueueService:
             await at_loop_end(close)
         return client
 
-    @functools.cached_property
-    def _redis(self) -> redis.Redis:
-        return redis.Redis.from_url(self.settings.redis_url)
-
     def redis_key(self, *parts: str | int, plugin_name: str | None = None, allow_no_tenant: bool = False) -> str:
         """A key of the plugin's own, `{plugin}:{tenant}:{organization}:{parts}`, from the current context.
 
@@ -172,8 +173,9 @@ class ManagedQueueService:
 
         Args:
             parts: what the key is for, as `"lock", "outbound"`.
-            plugin_name: default: that of the running job. Name it wherever the same key is built outside of a handler
-            too. allow_no_tenant: build a key that all tenants share.
+            plugin_name: default: that of the running job. Outside of a handler there is none to take: name it there, and
+                wherever the same key is meant, or all plugins share the key.
+            allow_no_tenant: build a key that all tenants share.
 
         Raises:
             InvalidJobError: no parts, a blank one, or no tenant in the context.
@@ -200,8 +202,8 @@ class ManagedQueueService:
         """Closes the idle connections of this process' threads; the next call opens new ones."""
         if "executor" in self.__dict__:
             self.executor.close()
-        if "_redis" in self.__dict__:
-            self._redis.close()
+        while self._redis:
+            self._redis.popitem()[1].close()
 
     async def _prepared(self) -> None:
         if not self.store.hands_out:

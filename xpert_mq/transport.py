@@ -34,7 +34,7 @@ from xpert_mq.store.scripts import Script
 MOST_PER_FETCH = 64
 
 #: Seconds between looks for messages of dead consumers.
-RESTORE_INTERVAL = 10
+RESTORE_INTERVAL = 5
 
 
 class QoS(kombu_redis.QoS):
@@ -48,7 +48,12 @@ class QoS(kombu_redis.QoS):
             super().append(message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """Forget a message, here at once and in Redis with the next fetch."""
+        """Forget a message, here at once and in Redis with the next fetch.
+
+        A job that outlives its channel acknowledges in vain: the message has gone back, and will be dropped.
+        """
+        if self.channel.closed:
+            return
         self.channel.note_ack(delivery_tag)
         virtual.QoS.ack(self, delivery_tag)
         self.channel.connection.cycle.wake()

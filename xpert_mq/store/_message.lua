@@ -1,17 +1,16 @@
 -- Handing jobs out: a new generation, a filled copy of the Celery message, the queue, and the wake-up of an idle worker.
 -- FILL(id, tag, shadow, retries, queue, headers) is rendered from Celery's own message by xpert_mq.message.
 
--- A known job's next hand-out; `born` stays the first one of its life.
+-- Makes the job's next hand-out the latest one.
 local function next_generation(job)
   local gen = redis.call('INCR', GENERATION)
-  redis.call('HSETNX', job, 'born', redis.call('HGET', job, 'gen'))
   redis.call('HSET', job, 'gen', gen, 'state', 'waiting')
   return gen
 end
 
+-- `shadow` and `queue` are JSON texts.
 local function message(queue, token, gen, shadow, retries, headers)
-  local id = cjson.encode(token .. ':' .. gen)
-  return FILL(id, gen, cjson.encode(shadow), retries, cjson.encode(queue), headers or '')
+  return FILL(cjson.encode(token .. ':' .. gen), gen, shadow, retries, queue, headers or '')
 end
 
 local function wake(queue)
@@ -21,7 +20,7 @@ end
 -- Puts this hand-out of the job at the back of its queue.
 local function hand_out(queue, token, gen, shadow, retries, headers)
   redis.call('ZADD', queue .. WAITING, now, token)
-  redis.call('LPUSH', queue, message(queue, token, gen, shadow, retries, headers))
+  redis.call('LPUSH', queue, message(cjson.encode(queue), token, gen, cjson.encode(shadow), retries, headers))
   wake(queue)
 end
 

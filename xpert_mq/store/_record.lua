@@ -10,8 +10,8 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 -- What is due some milliseconds from now counts from here: it may be late by a part of one, and never early.
 local now_or_later = clock[1] * 1000 + math.ceil(clock[2] / 1000)
 
--- ANSWER_MS: how long an answer is remembered for a call that may be sent again. Redis itself keeps a record this much beyond
--- its age, in case that no node runs to remove it:
+-- CALL_MS, TRY_MS: how long an answer is remembered for a call of a plugin, or of a try, that may be sent again. Redis itself
+-- keeps a record this much beyond its age, in case that no node runs to remove it:
 local BACKSTOP_MS = 86400000
 
 local function envelope_of(job)
@@ -35,18 +35,16 @@ local function finished_set(outcome, envelope)
   return FINISHED .. outcome .. ':' .. tenant .. ':' .. logical_of(envelope)
 end
 
-local function remember(nonce, answer)
-  redis.call('SET', ANSWERS .. nonce, answer, 'PX', ANSWER_MS)
+local function remember(nonce, answer, ms)
+  redis.call('SET', ANSWERS .. nonce, answer, 'PX', ms)
 end
 
--- Removes the record. While it is young its enqueue, or its finish, may still be sent again: that must not add the job a
--- second time, or seem to have lost it.
+-- Removes the record. While it is young its enqueue may still be sent again, and must not add the job a second time.
 local function delete_record(job)
-  local record = redis.call('HMGET', job, 'envelope', 'timestamp', 'finished_on', 'claim')
-  if record[2] and now - record[2] < ANSWER_MS then
-    remember(string.match(record[1], '"nonce":"(%w+)"'), 'created')
+  local record = redis.call('HMGET', job, 'envelope', 'timestamp')
+  if record[2] and now - record[2] < CALL_MS then
+    remember(string.match(record[1], '"nonce":"(%w+)"'), 'created', CALL_MS)
   end
-  if record[3] and now - record[3] < ANSWER_MS then remember(record[4], 'done') end
   redis.call('DEL', job)
 end
 

@@ -22,5 +22,5 @@ if state ~= 'waiting' and state ~= 'delayed' then return {'refused', state} end
 local queue = queue_of(envelope_of(job))
 redis.call('ZREM', queue .. (state == 'waiting' and WAITING or DELAYED), token)
 delete_record(job)
-remember(nonce, state)
+remember(nonce, state, CALL_MS)
 return {'cancelled', state}

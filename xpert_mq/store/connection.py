@@ -85,8 +85,8 @@ class Call(Generic[R]):
     def packed(self, *, resend: bool) -> bytes:
         """The command's bytes. A script that answers a repeated call in its own way is told that this is one."""
         values = self.values
-        if "resend" in self.script.args:
-            values = {**values, "resend": int(resend)}
+        if resend and "resend" in self.script.args:
+            values = {**values, "resend": 1}
         return pack(self.script.values(values))
 
 
@@ -174,12 +174,15 @@ class _Run:
         self._deadline = time.monotonic() + self._timeout
         return list(unknown.values())
 
-    def pause(self, error: Exception) -> float:
-        """Seconds until the next attempt. Raises QueueUnavailableError when there is none."""
+    def pause(self, error: Exception, *, lost: bool = False) -> float:
+        """Seconds until the next attempt, after an error; `lost`: a command was sent whose reply never came.
+
+        Raises QueueUnavailableError when there is none.
+        """
         wait = 0.0 if self.failures == 0 else min(0.01 * 2**self.failures, 0.25)
         self.failures += 1
         self._reason = _plain(str(error)) or self._reason
-        self._lost = self._lost or self._in_flight
+        self._lost = self._lost or self._in_flight or lost
         self._in_flight = False
         if not _passes(error) or time.monotonic() + wait >= self._deadline:
             raise self._unavailable() from error
@@ -220,6 +223,11 @@ def _check_loaded(replies: Sequence[Any]) -> None:
             raise reply
 
 
+def thread_place() -> int:
+    """Which threads may share connections: all; but sockets of gevent belong to the one thread that made them."""
+    return threading.get_native_id() if "gevent.monkey" in sys.modules else 0
+
+
 class Executor:
     """Runs calls from threads. Safe to share between threads and to carry through a fork."""
 
@@ -230,13 +238,41 @@ class Executor:
         self._class, self._options = connection_class_and_options(settings.redis_url, settings.enqueue_timeout)
 
     def run(self, call: Call[R], *, timeout: float | None = None) -> R:
-        """The call's result. Raises QueueUnavailableError after `timeout` seconds (default: the setting)."""
-        result: R = self.run_many((call,), timeout=timeout)[0]
-        return result
+        """The call's result. Raises QueueUnavailableError after `timeout` seconds (default: the setting).
+
+        What nearly always happens is written out here; anything else goes the long way of `run_many`.
+        """
+        try:
+            connection = self._free().pop()
+        except IndexError:
+            return self._first((call,), timeout)
+        try:
+            connection.send_packed_command([call.packed(resend=False)], check_health=False)
+            reply = connection.read_response()
+        except exceptions.NoScriptError:
+            self._free().append(connection)
+            return self._first((call,), timeout)
+        except _TROUBLE as error:
+            connection.disconnect()
+            return self._first((call,), timeout, error)
+        except BaseException:
+            connection.disconnect()
+            raise
+        self._free().append(connection)
+        return call.parse(reply)
 
     def run_many(self, calls: Sequence[Call[Any]], *, timeout: float | None = None) -> list[Any]:
         """The results in the order of the calls, sent in batches."""
+        return self._finish(_Run(self._settings, calls, timeout))
+
+    def _first(self, calls: Sequence[Call[R]], timeout: float | None, error: Exception | None = None) -> R:
         run = _Run(self._settings, calls, timeout)
+        if error is not None:
+            time.sleep(run.pause(error, lost=not isinstance(error, exceptions.ResponseError)))
+        result: R = self._finish(run)[0]
+        return result
+
+    def _finish(self, run: _Run) -> list[Any]:
         while run.open:
             try:
                 self._step(run)
@@ -276,8 +312,7 @@ class Executor:
         if self._pid != os.getpid():
             # A fork: the parent goes on using these sockets.
             self._pools, self._pid = {}, os.getpid()
-        # One for all threads; but gevent's sockets belong to the thread of the system that made them.
-        place = threading.get_native_id() if "gevent.monkey" in sys.modules else 0
+        place = thread_place()
         return self._pools.get(place) or self._pools.setdefault(place, deque())
 
     def _connected(self, run: _Run) -> Any:

@@ -15,7 +15,7 @@ end
 redis.call('ZREM', queue .. ACTIVE, token)
 
 if count == '0' then
-  remember(nonce, 'done')
+  remember(nonce, 'done', TRY_MS)
   delete_record(job)
   return 'done'
 end
@@ -25,7 +25,7 @@ redis.call('HINCRBY', job, 'made', 1)
 if outcome == 'failed' then
   redis.call('HSET', job, 'failed_reason', failed_reason, 'failed_type', failed_type, 'stacks', stacks)
   -- It may be run again before this is sent again.
-  remember(nonce, 'done')
+  remember(nonce, 'done', TRY_MS)
 elseif result ~= '' then
   redis.call('HSET', job, 'result', result)
 end

@@ -13,7 +13,7 @@ local envelope = envelope_of(job)
 unlist_finished(finished_set('failed', envelope), token)
 redis.call('PERSIST', job)
 redis.call('HDEL', job, 'made', 'claim', 'processed_on', 'finished_on', 'failed_reason', 'failed_type', 'expires_at')
-remember(nonce, 'done')
+remember(nonce, 'done', CALL_MS)
 local shadow = envelope.pluginName .. '/' .. envelope.queueName .. '/' .. envelope.jobName
 local gen = next_generation(job)
 -- A new life: no task id from before the failure speaks of it.

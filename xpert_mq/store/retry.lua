@@ -5,12 +5,13 @@
 -- FLAGS  allow-oom
 -- INCLUDE  record message
 
-local record = redis.call('HMGET', job, 'state', 'claim', 'made', 'headers')
+local record = redis.call('HMGET', job, 'state', 'claim', 'made', 'headers', 'gen')
 if record[1] ~= 'active' or record[2] ~= nonce then
   return resend == '1' and redis.call('GET', ANSWERS .. nonce) or 'lost'
 end
-remember(nonce, 'done')
+remember(nonce, 'done', TRY_MS)
 redis.call('ZREM', queue .. ACTIVE, token)
+redis.call('HSETNX', job, 'born', record[5])
 
 local made = tonumber(record[3] or '0')
 if spent == '1' then

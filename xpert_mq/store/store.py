@@ -98,8 +98,11 @@ class Store:
     def __init__(self, settings: Settings, fill_function: Callable[[], str]) -> None:
         self.keys = Keys(settings.prefix)
         # Twice the time that a call is sent again for.
-        answer_ms = round(2000 * max(settings.enqueue_timeout, settings.node_timeout))
-        self._constants: dict[str, str | int] = {**self.keys.lua_constants(), "ANSWER_MS": answer_ms}
+        self._constants: dict[str, str | int] = {
+            **self.keys.lua_constants(),
+            "CALL_MS": round(2000 * settings.enqueue_timeout),
+            "TRY_MS": round(2000 * settings.node_timeout),
+        }
         self._fill_function = fill_function
 
     @property

@@ -89,10 +89,13 @@ class Maintenance:
             self._subscription = self._redis.pubsub(ignore_subscribe_messages=True)
             self._subscription.subscribe(store.keys.due)
         calls = [*(store.promote(queue, BATCH) for queue in self._queues), store.expire(BATCH)]
-        waits = [LONGEST_SLEEP * 1000]
-        for count, next_ms in self._executor.run_many(calls):
-            waits.append(0 if count >= BATCH else waits[0] if next_ms is None else next_ms)
-        return min(waits) / 1000
+        wait_ms = LONGEST_SLEEP * 1000
+        while calls:
+            replies = self._executor.run_many(calls)
+            wait_ms = min([wait_ms, *(next_ms for _, next_ms in replies if next_ms is not None)])
+            # Those that found more than they could do at once go on before anything else.
+            calls = [call for call, (count, _) in zip(calls, replies, strict=True) if count >= BATCH]
+        return wait_ms / 1000
 
     def _sleep(self, seconds: float) -> None:
         if seconds <= 0:
