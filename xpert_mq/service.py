@@ -173,8 +173,8 @@ class ManagedQueueService:
 
         Args:
             parts: what the key is for, as `"lock", "outbound"`.
-            plugin_name: default: that of the running job. Outside of a handler there is none to take: name it there, and
-                wherever the same key is meant, or all plugins share the key.
+            plugin_name: default: that of the running job. Outside of a handler there is none to take: name it there,
+                and wherever the same key is meant, or all plugins share the key.
             allow_no_tenant: build a key that all tenants share.
 
         Raises:

@@ -100,7 +100,7 @@ def test_broker_option_of_another_application_is_its_own(deploy: DeploymentFacto
     )
 
     assert done.returncode == 0, done.stderr
-    assert "host:" in done.stdout
+    assert "celery.loaders.app.AppLoader" in done.stdout
 
 
 def test_queue_option_limits_the_pools(deployment: Deployment) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import ssl
 import sys
 import threading
@@ -22,7 +23,6 @@ from typing import Any, Generic, TypeVar
 import redis
 import redis.asyncio
 from redis import exceptions
-from redis._parsers.helpers import parse_info
 
 from xpert_mq.errors import QueueUnavailableError
 from xpert_mq.settings import Settings
@@ -119,11 +119,13 @@ def connection_class_and_options(url: str, timeout: float, *, asynchronous: bool
 class _Run:
     """The rules of one execution that both executors follow: batches, deadline, pauses, what may have happened."""
 
-    def __init__(self, settings: Settings, calls: Sequence[Call[Any]], timeout: float | None) -> None:
+    def __init__(
+        self, settings: Settings, calls: Sequence[Call[Any]], timeout: float | None, started: float | None = None
+    ) -> None:
         self._settings = settings
         self._calls = calls
         self._timeout = settings.enqueue_timeout if timeout is None else timeout
-        self._deadline = time.monotonic() + self._timeout
+        self._deadline = (time.monotonic() if started is None else started) + self._timeout
         self._replies: list[Any] = [None] * len(calls)
         #: A batch is on its way, or was when its connection broke.
         self._in_flight = False
@@ -201,9 +203,8 @@ class _Run:
         return [call.parse(reply) for call, reply in zip(self._calls, self._replies, strict=True)]
 
 
-def too_old(info: Mapping[str, Any]) -> str | None:
-    """What is wrong with a server, by its `INFO server`, when it is too old for the scripts; None when it serves."""
-    version = str(info.get("redis_version", "0"))
+def too_old(version: str) -> str | None:
+    """What is wrong with a server of this version when it is too old for the scripts; None when it serves."""
     if tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_SERVER:
         return None
     return f"the server is Redis {version}; Redis 7.0 or Valkey 7.2 is the oldest that serves"
@@ -216,7 +217,8 @@ def _loading(scripts: Sequence[Script]) -> list[bytes]:
 def _check_loaded(replies: Sequence[Any]) -> None:
     info, *loaded = replies
     # Access rules may deny INFO; then the scripts' own fate tells.
-    if not isinstance(info, Exception) and (reason := too_old(parse_info(info))):
+    version = re.search(rb"redis_version:([0-9.]+)", info) if isinstance(info, bytes) else None
+    if version and (reason := too_old(version[1].decode())):
         raise exceptions.ResponseError(reason)
     for reply in loaded:
         if isinstance(reply, Exception):
@@ -242,19 +244,20 @@ class Executor:
 
         What nearly always happens is written out here; anything else goes the long way of `run_many`.
         """
+        started = time.monotonic()
         try:
             connection = self._free().pop()
         except IndexError:
-            return self._first((call,), timeout)
+            return self._long_way(call, timeout, started)
         try:
             connection.send_packed_command([call.packed(resend=False)], check_health=False)
             reply = connection.read_response()
         except exceptions.NoScriptError:
             self._free().append(connection)
-            return self._first((call,), timeout)
+            return self._long_way(call, timeout, started)
         except _TROUBLE as error:
             connection.disconnect()
-            return self._first((call,), timeout, error)
+            return self._long_way(call, timeout, started, error)
         except BaseException:
             connection.disconnect()
             raise
@@ -265,8 +268,8 @@ class Executor:
         """The results in the order of the calls, sent in batches."""
         return self._finish(_Run(self._settings, calls, timeout))
 
-    def _first(self, calls: Sequence[Call[R]], timeout: float | None, error: Exception | None = None) -> R:
-        run = _Run(self._settings, calls, timeout)
+    def _long_way(self, call: Call[R], timeout: float | None, started: float, error: Exception | None = None) -> R:
+        run = _Run(self._settings, (call,), timeout, started)
         if error is not None:
             time.sleep(run.pause(error, lost=not isinstance(error, exceptions.ResponseError)))
         result: R = self._finish(run)[0]

@@ -47,7 +47,7 @@ class MaintenanceStep(bootsteps.StartStopStep):
 
 def _check(client: redis.Redis) -> None:
     info: Any = client.info()
-    if reason := too_old(info):
+    if reason := too_old(info["redis_version"]):
         raise QueueUnavailableError(managed_queue.settings.safe_redis_url, reason)
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
