@@ -35,6 +35,11 @@ local function finished_set(outcome, envelope)
   return FINISHED .. outcome .. ':' .. tenant .. ':' .. logical_of(envelope)
 end
 
+-- What tells this call of an add from any other: the envelope's first words hold it.
+local function nonce_of(envelope)
+  return string.match(envelope, '"nonce":"(%w+)"')
+end
+
 local function remember(nonce, answer, ms)
   redis.call('SET', ANSWERS .. nonce, answer, 'PX', ms)
 end
@@ -43,7 +48,7 @@ end
 local function delete_record(job)
   local record = redis.call('HMGET', job, 'envelope', 'timestamp')
   if record[2] and now - record[2] < CALL_MS then
-    remember(string.match(record[1], '"nonce":"(%w+)"'), 'created', CALL_MS)
+    remember(nonce_of(record[1]), 'created', CALL_MS)
   end
   redis.call('DEL', job)
 end

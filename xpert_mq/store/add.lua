@@ -1,18 +1,21 @@
 -- Records a job, once, and hands it out or parks it until it is due.
 -- KEYS  job
--- ARGV  token logical shadow queue delay_ms envelope opts payload headers nonce resend
--- RETURNS  'created <state>' | 'kept <state>' | 'conflict <state> <envelope of the holder>'
+-- ARGV  shadow queue delay_ms envelope opts payload headers resend
+-- RETURNS  'created <state>' | 'kept <state>' | 'conflict <state> <envelope of the holder>', as a status
 -- INCLUDE  record message
 
+local token = string.sub(job, #JOBS + 1)
 local state = state_of(job, token)
 if state then
   local stored = redis.call('HGET', job, 'envelope')
-  if stored == envelope then return 'created ' .. state end
-  if logical_of(cjson.decode(stored)) ~= logical then return 'conflict ' .. state .. ' ' .. stored end
-  return 'kept ' .. state
+  if stored == envelope then return redis.status_reply('created ' .. state) end
+  if logical_of(cjson.decode(stored)) ~= logical_of(cjson.decode(envelope)) then
+    return redis.status_reply('conflict ' .. state .. ' ' .. stored)
+  end
+  return redis.status_reply('kept ' .. state)
 end
-if resend == '1' and redis.call('EXISTS', ANSWERS .. nonce) == 1 then
-  return 'created waiting'
+if resend == '1' and redis.call('EXISTS', ANSWERS .. nonce_of(envelope)) == 1 then
+  return redis.status_reply('created waiting')
 end
 
 local delay = tonumber(delay_ms)
@@ -25,4 +28,4 @@ if delay > 0 then
 else
   hand_out(queue, token, gen, shadow, 0, headers)
 end
-return 'created ' .. state
+return redis.status_reply('created ' .. state)

@@ -166,21 +166,16 @@ class Store:
         self, job_id: str, envelope: Envelope, opts: JobOptions, payload: str, queue: str, headers: str = ""
     ) -> Call[Added]:
         """Record a job and hand it out, or park it for `opts.delay_ms`. `headers`: the inside of a JSON object."""
-        token = job_token(envelope.tenant_id, job_id)
-        nonce = new_nonce()
         values = {
-            "job": self.keys.job(token),
-            "token": token,
-            "logical": logical_name(envelope.plugin_name, envelope.queue_name, envelope.job_name),
+            "job": self.keys.job(job_token(envelope.tenant_id, job_id)),
             "shadow": shadow_of(envelope),
             "queue": queue,
             "delay_ms": opts.delay_ms,
             # The nonce is the envelope's first word: one field less to keep, and the scripts find it without parsing.
-            "envelope": f'{{"v":{FORMAT},"nonce":"{nonce}",{envelope.to_json()[1:]}',
+            "envelope": f'{{"v":{FORMAT},"nonce":"{new_nonce()}",{envelope.to_json()[1:]}',
             "opts": opts.to_json(),
             "payload": payload,
             "headers": headers,
-            "nonce": nonce,
             "resend": 0,
         }
         return Call(self._add, values, _parse_added, job_id)
