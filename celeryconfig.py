@@ -30,8 +30,8 @@ worker_prefetch_multiplier = 1
 # --- Handlers that hang, leak or crash --------------------------------------------------------------------------------
 
 # Seconds (prefork only). After the soft limit the handler sees SoftTimeLimitExceeded: a failed try, as by any error.
-# After the hard limit its process is killed, and the job counts as stalled. Both hold for every job of the node, so
-# take the longest handler's time; a single handler better bounds itself.
+# After the hard limit its process is killed; the README's "Status" says what then becomes of the job. Both hold for
+# every job of the node, so take the longest handler's time; a single handler better bounds itself.
 # task_soft_time_limit = 3600
 # task_time_limit = 3900
 
@@ -45,9 +45,9 @@ worker_prefetch_multiplier = 1
 
 # --- Deploying and stopping -------------------------------------------------------------------------------------------
 
-# On SIGTERM a node takes no more jobs and ends when the running ones have; jobs that are not done when it is killed are
-# run again elsewhere. Make the orchestrator's grace period as long as your longest job. On SIGQUIT a node ends at once,
-# after this many seconds in which running jobs may still end.
+# On SIGTERM a node takes no more jobs, hands back those that it has not started, and ends when the running ones have.
+# Make the orchestrator's grace period as long as your longest job. On SIGQUIT a node ends at once, after this many
+# seconds in which running jobs may still end.
 # worker_soft_shutdown_timeout = 30.0
 
 # When the connection to Redis is lost, running jobs go on, and record their outcome when it is back. With True, Celery

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -64,6 +65,9 @@ class Loader(AppLoader):
 
     def on_worker_init(self) -> None:
         """Before the pool starts: children inherit what is loaded here."""
+        # As for a script: plugins, and what they import later, may lie where the worker was started.
+        if (folder := os.getcwd()) not in sys.path:
+            sys.path.insert(0, folder)
         load_plugins(managed_queue.settings, registry)
 
 

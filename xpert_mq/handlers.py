@@ -216,9 +216,8 @@ class HandlerRegistry:
         """Register an instance of a decorated class, or a decorated function, for all that its decorators name.
 
         The scope is read now: `instance.scope_key`, else `instance.plugin_context.scope_key`, else the decorator's.
-            Returns a
-        function that removes these registrations, as `register` does. Raises InvalidHandlerError, having registered
-        nothing.
+        Returns a function that removes these registrations, as `register` does. Raises InvalidHandlerError, having
+        registered nothing.
         """
         if inspect.isclass(instance):
             raise InvalidHandlerError(f"register_processor takes an instance of {instance.__qualname__}, not the class")

@@ -70,7 +70,8 @@ class LockUnavailableError(ManagedQueueError):
     """
 
     def __init__(self, key: str, waited_ms: float) -> None:
-        super().__init__(f"the lock {key!r} is held by another, after {waited_ms:g} ms of waiting")
+        waited = f", after {waited_ms:g} ms of waiting" if waited_ms else ""
+        super().__init__(f"the lock {key!r} is held by another{waited}")
         self.key = key
         self.waited_ms = waited_ms
 

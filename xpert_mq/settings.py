@@ -134,7 +134,7 @@ class Settings(BaseSettings):
     heartbeat_interval: Seconds = Field(default=5.0, validation_alias="XPERT_MQ_HEARTBEAT_INTERVAL")
     """Seconds between a node's beats."""
     node_timeout: Seconds = Field(default=30.0, validation_alias="XPERT_MQ_NODE_TIMEOUT")
-    """Seconds without a beat until a node counts as dead."""
+    """Seconds without a beat until a node counts as dead, and so the longest that a try is worth to be recorded for."""
     max_stalled: Annotated[int, Field(ge=0)] = Field(default=1, validation_alias="XPERT_MQ_MAX_STALLED")
     """Re-runs after a crash that spend no attempt."""
     pools: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_pools)] = Field(

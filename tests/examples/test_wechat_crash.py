@@ -1,7 +1,7 @@
 """The plugin's worker is killed in the middle of a send and of a flush.
 
 What the platform gives back by itself is not built yet: a job that was running stays active, and the message of one
-that was fetched waits a minute. So the plugin recovers by its own rows, which it can do at any time.
+that was fetched waits half a minute. So the plugin recovers by its own rows, which it can do at any time.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import redis
 from celery import bootsteps
 
 from xpert_mq.errors import QueueUnavailableError
+from xpert_mq.handlers import registry
 from xpert_mq.service import managed_queue
 from xpert_mq.store.connection import too_old
 from xpert_mq.worker.maintenance import Maintenance
@@ -34,6 +35,7 @@ class MaintenanceStep(bootsteps.StartStopStep):
             _check(managed_queue.get_redis())
             self._maintenance = Maintenance(managed_queue.settings, managed_queue.store)
             self._maintenance.start()
+            _tell_what_is_served()
 
     def stop(self, consumer: Any) -> None:
         """Nothing: see the class."""
@@ -43,6 +45,11 @@ class MaintenanceStep(bootsteps.StartStopStep):
         if self._maintenance is not None:
             self._maintenance.stop()
             self._maintenance = None
+
+
+def _tell_what_is_served() -> None:
+    names = sorted({f"{one.plugin_name}/{one.queue_name}/{one.job_name}" for one in registry.handlers()})
+    logger.info("handlers: %s", ", ".join(names) or "none", extra={"action": "handlers_served", "handlers": names})
 
 
 def _check(client: redis.Redis) -> None:

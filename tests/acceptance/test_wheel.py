@@ -1,0 +1,64 @@
+"""The package as it is installed: a wheel, in an environment that has nothing but what it asks for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.nodes import ROOT
+from xpert_mq.embedded import EmbeddedServer
+
+PLUGIN = """
+from xpert_mq import plugin_job_processor
+
+@plugin_job_processor(plugin_name="p", queue_name="q", job_name="double")
+def double(job):
+    return 2 * job.data
+"""
+PRODUCER = """
+import time
+from xpert_mq import managed_queue
+job = managed_queue.enqueue(plugin_name="p", queue_name="q", job_name="double", payload=21)
+deadline = time.monotonic() + 30
+while (found := managed_queue.get_job(job.job_id)).state != "completed":
+    assert time.monotonic() < deadline, found
+    time.sleep(0.05)
+print(found.return_value)
+"""
+
+
+def run(*command: str | Path, cwd: Path, **variables: str) -> str:
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run(command, cwd=cwd, env={**clean, **variables}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_wheel_runs_a_job_without_the_checkout(server: EmbeddedServer, tmp_path: Path) -> None:
+    """A plugin in the worker's own folder, in a fresh environment."""
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, ROOT, cwd=tmp_path)
+    run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    python = tmp_path / "venv/bin/python"
+    run(python, "-m", "pip", "install", "--quiet", wheel, cwd=tmp_path)
+    (tmp_path / "doubling.py").write_text(PLUGIN)
+    settings = {"XPERT_MQ_REDIS_URL": server.url, "MANAGED_QUEUE_PREFIX": "wheel", "XPERT_MQ_PLUGINS": "doubling"}
+
+    worker = subprocess.Popen(
+        [tmp_path / "venv/bin/celery", "-A", "xpert_mq", "worker", "-P", "threads"],
+        cwd=tmp_path,
+        env={**os.environ, **settings},
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        assert run(python, "-c", PRODUCER, cwd=tmp_path, **settings) == "42\n"
+    finally:
+        worker.terminate()
+        worker.wait(20)
