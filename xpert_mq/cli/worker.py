@@ -1,0 +1,48 @@
+"""`xpert-mq worker`: Celery's worker, with execution pools by their names."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+#: No `-h`: click looks for it in every letter of `-Pthreads`.
+_ANYTHING = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+
+
+@click.command(
+    context_settings=_ANYTHING, short_help="Run a worker.", options_metavar="[OPTIONS] [OPTIONS OF CELERY'S WORKER]"
+)
+@click.option("--execution-pool", "pools", metavar="NAME", multiple=True, help="Take this pool's jobs; repeatable.")
+@click.option("--concurrency", type=click.IntRange(1), help="Jobs at a time. [default: MANAGED_QUEUE_CONCURRENCY]")
+@click.option("--pool", metavar="KIND", help="prefork, threads, gevent or solo: how it runs them. [default: prefork]")
+@click.argument("celery_options", nargs=-1, type=click.UNPROCESSED, metavar="")
+def worker(pools: tuple[str, ...], concurrency: int | None, pool: str | None, celery_options: tuple[str, ...]) -> None:
+    """Run a worker until it is ended: SIGTERM or Ctrl-C lets it finish what it runs.
+
+    It takes the jobs of all declared execution pools, unless told otherwise. This process becomes Celery's worker, and
+    takes its other options too, such as -n (its name), -l INFO or -E; `celery -A xpert_mq worker --help` lists them.
+    """
+    from xpert_mq.settings import get_settings
+
+    settings = get_settings()
+    if pools and any(word.startswith(("-Q", "--queues")) for word in celery_options):
+        raise click.UsageError("--execution-pool and -Q both say which jobs to take: give one of them")
+    queues = [settings.queue_name(name) for name in pools]
+    _become(_command(queues, concurrency, pool, celery_options))
+
+
+def _command(queues: Sequence[str], concurrency: int | None, pool: str | None, others: Sequence[str]) -> list[str]:
+    given = {"-Q": ",".join(queues), "--concurrency": concurrency, "--pool": pool}
+    options = [str(word) for option, value in given.items() if value for word in (option, value)]
+    return [sys.executable, "-m", "celery", "-A", "xpert_mq", "worker", *options, *others]
+
+
+def _become(command: list[str]) -> None:
+    """Not a call of Celery's main function: gevent must come before all other imports, and SIGHUP restarts the command
+    of the process.
+    """
+    sys.stdout.flush()
+    os.execv(command[0], command)
