@@ -22,6 +22,7 @@ from xpert_mq.errors import (
     Defer,
     ManagedQueueError,
     QueueUnavailableError,
+    ScopeMismatchError,
     StalledJobError,
     UnrecoverableError,
 )
@@ -189,6 +190,9 @@ def _user_of(service: ManagedQueueService, envelope: Envelope) -> Any:
             user = eventloop.run_in_loop(user)
     if user is None:
         raise ManagedQueueError(f"the user {envelope.user_id!r} of the job is gone")
+    loaded = context.RequestContext(user=user).user_id
+    if loaded not in (None, envelope.user_id):
+        raise ScopeMismatchError("user_id", loaded, envelope.user_id, where="the job: the loader gave another user")
     return user
 
 

@@ -206,7 +206,7 @@ class Settings(BaseSettings):
             return f"{self.prefix}:plugin-jobs-{pool}"
         declared = ", ".join(self.pools)
         raise InvalidJobError(
-            f"execution_pool {pool!r} is not declared{_closest(pool, self.pools)}; XPERT_MQ_POOLS declares {declared}",
+            f"execution_pool {pool!r} is not declared; XPERT_MQ_POOLS declares {declared}{_closest(pool, self.pools)}",
             field="execution_pool",
         )
 

@@ -4,8 +4,8 @@ Queues that are not the platform's (replies to remote control) go kombu's way. W
 
 - An idle channel blocks on the pools' wake keys, never on the queues, so no blocking command ever takes a message out
   of Redis: a script moves messages from the queue into kombu's notes of unacknowledged ones, several at a time.
-- Acknowledgements travel with the next fetch. One that gets lost costs a message that is dropped later, since the job's
-  record decides and not the message.
+- Acknowledgements travel with the next fetch, unless that has to wait. One that gets lost costs a message that is
+  dropped later, since the job's record decides and not the message.
 - All of kombu's keys carry the platform's prefix.
 """
 
@@ -166,11 +166,14 @@ class Channel(kombu_redis.Channel):
         queues = self.active_queues
         connection = self.client.connection
         commands = []
-        if tags := self._taken_acks():
-            commands.append(pack(("HDEL", self.unacked_key, *tags)))
-            commands.append(pack(("ZREM", self.unacked_index_key, *tags)))
-            self._expected += ["forget", "forget"]
-        if not self._more:
+        if self._more:
+            if tags := self._taken_acks():
+                commands.append(pack(("HDEL", self.unacked_key, *tags)))
+                commands.append(pack(("ZREM", self.unacked_index_key, *tags)))
+                self._expected += ["forget", "forget"]
+        else:
+            # Not in front of the wait: their replies would come before its own, and reading them would wait, too.
+            self._send_acks()
             wake_keys = [pool_keys(queue).wake for queue in queues]
             commands.append(pack(("BZPOPMIN", *wake_keys, timeout or self.brpop_timeout)))
             self._expected.append("wake")

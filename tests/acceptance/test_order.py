@@ -26,6 +26,14 @@ def test_first_in_first_out(site: Deployment) -> None:
     assert [one["id"] for one in site.notes("order")[1:]] == ids
 
 
+def test_idle_node_starts_each_job_at_once(site: Deployment) -> None:
+    """Each is enqueued when the one before has just ended: while the node acknowledges that, and starts to wait."""
+    for _ in range(30):
+        done = site.run("echo")
+        assert done.processed_on is not None
+        assert done.processed_on - done.timestamp < SOON_MS / 2
+
+
 @QUEUES
 def test_try_without_backoff_goes_to_the_back_of_the_queue(site: Deployment, queue: str) -> None:
     subject = f"back:{queue}"

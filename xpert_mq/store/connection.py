@@ -205,7 +205,7 @@ class _Run:
 
 def too_old(version: str) -> str | None:
     """What is wrong with a server of this version when it is too old for the scripts; None when it serves."""
-    if tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_SERVER:
+    if tuple(int(part) for part in re.findall("[0-9]+", version)[:2]) >= OLDEST_SERVER:
         return None
     return f"the server is Redis {version}; Redis 7.0 or Valkey 7.2 is the oldest that serves"
 
