@@ -25,7 +25,8 @@ Id = str | UUID | int
 _LOADER = "XPERT_MQ_USER_LOADER"
 _IDS = ("tenant_id", "organization_id", "user_id")
 _SECRET = re.compile(
-    r"token|secret|passw|(api|access|private|signing)[-_ ]?key|^key$|authori[sz]ation|credential|cookie|bearer|jwt|pwd|signature|session|otp|pin$",
+    r"token|secret|passw|(api|access|private|signing)[-_ ]?key|^key$|authori[sz]ation|credential|cookie|bearer|jwt"
+    r"|pwd|signature|session|otp|pin$",
     re.IGNORECASE,
 )
 _EXTRA_DEPTH = 8
