@@ -25,6 +25,7 @@ class Sizes:
     same_moment: int
     kept: int
     delayed: int
+    listed: int
 
 
 FULL = Sizes(
@@ -37,9 +38,19 @@ FULL = Sizes(
     same_moment=5000,
     kept=5000,
     delayed=20_000,
+    listed=1_000_000,
 )
 QUICK = Sizes(
-    rounds=1, enqueued=1000, bulk=3000, drained=1000, idle=60, spread=2000, same_moment=2000, kept=2000, delayed=5000
+    rounds=1,
+    enqueued=1000,
+    bulk=3000,
+    drained=1000,
+    idle=60,
+    spread=2000,
+    same_moment=2000,
+    kept=2000,
+    delayed=5000,
+    listed=50_000,
 )
 
 

@@ -13,7 +13,9 @@ import redis
 
 from bench.jobs import ORGANIZATION, PLUGIN, QUEUE, STAMPS_VARIABLE, TENANT, Stamps, payload
 from xpert_mq import EnqueueResult, JobSnapshot, ManagedQueueService, Settings
+from xpert_mq.inspector import Inspector
 from xpert_mq.store.keys import pool_keys
+from xpert_mq.store.listing import JobFilter
 
 Pool = Literal["solo", "threads", "prefork", "gevent"]
 
@@ -106,6 +108,7 @@ class Managed(System):
     def __init__(self, url: str, stamps: Path) -> None:
         super().__init__(url, stamps)
         self.service = ManagedQueueService(Settings(redis_url=url))
+        self.inspector = Inspector(self.service)
         self.keys = pool_keys(self.service.settings.queue_name())
 
     def add(self, job: str, number: int, delay_ms: int = 0) -> str:
@@ -127,10 +130,8 @@ class Managed(System):
         return int(self.client.llen(self.keys.queue))
 
     def unfinished(self) -> int:
-        with self.client.pipeline(transaction=False) as pipe:
-            pipe.zcard(self.keys.waiting)
-            pipe.zcard(self.keys.active)
-            return sum(pipe.execute())
+        lines = self.inspector.queues(JobFilter())
+        return sum(line.states["waiting"] + line.states["active"] for line in lines)
 
     def delayed(self) -> int:
         """Jobs that are not due, or not handed out yet."""

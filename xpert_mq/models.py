@@ -443,8 +443,13 @@ def _wire_names(cls: Any) -> tuple[tuple[str, str], ...]:
 
 
 def _dump(part: Any) -> dict[str, Any]:
-    """A dataclass under its camelCase names, without what is None."""
-    return {wire: value for name, wire in _wire_names(part.__class__) if (value := getattr(part, name)) is not None}
+    """A dataclass under its camelCase names, without what is None or the default pool."""
+    values = {wire: getattr(part, name) for name, wire in _wire_names(part.__class__)}
+    return {wire: value for wire, value in values.items() if value is not None and (wire, value) != _DEFAULT_POOL}
+
+
+#: Of an envelope, under its camelCase name.
+_DEFAULT_POOL: Final = ("executionPool", "default")
 
 
 def _load(cls: Callable[..., _T], data: Mapping[str, Any]) -> _T:
@@ -488,7 +493,7 @@ class Delegation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """A job's routing and owner, written once when it is enqueued. `enqueued_at` is in milliseconds since 1970."""
+    """A job's routing and owner, written once when it is enqueued. `enqueued_at` is in ms of the server's clock."""
 
     plugin_name: str
     queue_name: str
@@ -500,12 +505,12 @@ class Envelope:
     execution_pool: str = "default"
     actor: Actor | None = None
     delegation: Delegation | None = None
-    enqueued_at: int = 0
+    enqueued_at: int | None = None
 
     def to_json(self) -> str:
-        """Compact ASCII JSON in camelCase, without what is None."""
+        """Compact ASCII JSON in camelCase, without what is the default."""
         if self.actor is None and self.delegation is None:
-            return f'{_route_json(*(getattr(self, name) for name in _ROUTE))[:-1]},"enqueuedAt":{self.enqueued_at}}}'
+            return _route_json(*(getattr(self, name) for name in _ROUTE))
         data = _dump(self)
         if self.actor is not None:
             data["actor"] = _dump(self.actor)
@@ -518,7 +523,11 @@ class Envelope:
     @classmethod
     def from_json(cls, text: str | bytes) -> Envelope:
         """Read what `to_json` wrote, unchecked."""
-        data = json.loads(text)
+        return cls.load(json.loads(text))
+
+    @classmethod
+    def load(cls, data: dict[str, Any]) -> Envelope:
+        """`from_json` of a text that is decoded already. Takes the dictionary over."""
         if (actor := data.get("actor")) is not None:
             data["actor"] = _load(Actor, actor)
         if (delegation := data.get("delegation")) is not None:
@@ -567,19 +576,21 @@ class JobOptions:
         return min(delay << min(retry - 1, 64), MAX_DURATION_MS)  # 64 doublings are beyond the limit for any delay
 
     def to_json(self) -> str:
-        """Compact JSON in camelCase, without what is None."""
+        """Compact JSON in camelCase, without what is the default."""
         kept = _limits_json(
             self.attempts,
             _hashable(self.backoff_ms),
             _hashable(self.remove_on_complete),
             _hashable(self.remove_on_fail),
         )
-        return f'{{"delayMs":{self.delay_ms},{kept[1:]}'
+        if not self.delay_ms:
+            return kept
+        return f'{{"delayMs":{self.delay_ms}{"," if len(kept) > 2 else ""}{kept[1:]}'
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> JobOptions:
-        """Read what `to_json` wrote, unchecked."""
-        return _load(cls, json.loads(text))
+    def load(cls, data: dict[str, Any]) -> JobOptions:
+        """Read what `to_json` wrote, decoded and unchecked."""
+        return _load(cls, data)
 
 
 # Most jobs share all but their times with many others, and encoding costs more than all the rest of describing one: so
@@ -590,20 +601,28 @@ _ROUTE: Final = tuple(part.name for part in fields(Envelope) if part.name not in
 
 @lru_cache(maxsize=1024)
 def _route_json(*values: str | None) -> str:
-    return _encode({_camel(name): value for name, value in zip(_ROUTE, values, strict=True) if value is not None})
+    return _encode(_dump(Envelope(**dict(zip(_ROUTE, values, strict=True)))))
 
 
 @lru_cache(maxsize=1024, typed=True)
 def _limits_json(attempts: int, backoff_ms: object, remove_on_complete: object, remove_on_fail: object) -> str:
-    kept = {"removeOnComplete": remove_on_complete, "removeOnFail": remove_on_fail, "backoffMs": backoff_ms}
-    return _encode(
-        {"attempts": attempts}
-        | {
-            name: dict(value) if isinstance(value, tuple) else value
-            for name, value in kept.items()
-            if value is not None
-        }
-    )
+    kept = {
+        "attempts": attempts,
+        "removeOnComplete": remove_on_complete,
+        "removeOnFail": remove_on_fail,
+        "backoffMs": backoff_ms,
+    }
+    given = {name: dict(value) if isinstance(value, tuple) else value for name, value in kept.items()}
+    # Most jobs have the defaults, and would keep them many times. A release that changes one changes the format.
+    return _encode({name: value for name, value in given.items() if value != _DEFAULT_LIMITS[name]})
+
+
+_DEFAULT_LIMITS: Final = {
+    "attempts": 1,
+    "removeOnComplete": _completed_default(),
+    "removeOnFail": _failed_default(),
+    "backoffMs": None,
+}
 
 
 def _hashable(value: object) -> object:

@@ -7,7 +7,6 @@ import functools
 import json
 import secrets
 import sys
-import time
 import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -235,7 +234,6 @@ class ManagedQueueService:
             execution_pool=request.execution_pool,
             actor=actor,
             delegation=delegation,
-            enqueued_at=time.time_ns() // 1_000_000,
         )
         job_id = request.job_id or secrets.token_hex(16)
         publication = _publication(job_id, envelope, queue)

@@ -142,7 +142,8 @@ class PretendWorker:
             pass
         self.redis.zpopmin(pool_keys(self.queue).wake)
         keys = self.store.keys
-        return {key for key in self.all_keys() if key != keys.generation and not key.startswith(keys.answers)}
+        passing = (keys.answers, keys.tallies)
+        return {key for key in self.all_keys() if key != keys.generation and not key.startswith(passing)}
 
     def server_ms(self) -> float:
         """The server's clock, in milliseconds."""

@@ -64,7 +64,7 @@ def test_each_thing_that_is_wrong_is_one_warning(changes: dict[str, Any], said: 
 
 
 def test_pool_that_cannot_be_read() -> None:
-    pools = [Pool("a", "q", 0, 0, 0, 0), Pool("b", "q-b", 0, None, 0, 0)]
+    pools = [Pool("a", "q", 0, 0, 0), Pool("b", "q-b", 0, None, 0)]
 
     (warning,) = examine._pool_warnings(pools)
 

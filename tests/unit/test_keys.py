@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xpert_mq.store.keys import Keys, job_token, logical_name, pool_keys, split_task_id, split_token, task_id
+from xpert_mq.store.keys import (
+    Keys,
+    group_name,
+    job_token,
+    logical_name,
+    pool_keys,
+    split_group,
+    split_logical,
+    split_task_id,
+    split_token,
+    task_id,
+)
+from xpert_mq.store.listing import STATES
 
 CHARACTERS = st.characters(codec="utf-8")
 TEXT = st.text(CHARACTERS, max_size=20)
@@ -76,10 +88,25 @@ def test_logical_name_is_unambiguous(one: tuple[str, str, str], two: tuple[str, 
     assert (logical_name(*one) == logical_name(*two)) is (one == two)
 
 
+@given(TENANT, st.tuples(TEXT, TEXT, TEXT))
+def test_groups_split_into_what_they_were_made_of(tenant_id: str | None, names: tuple[str, str, str]) -> None:
+    tenant, logical = split_group(group_name(tenant_id, logical_name(*names)))
+
+    assert (tenant, split_logical(logical)) == (tenant_id, names)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1:a", "1:a1:b", "1:a1:b1:c1:d", "2:a1:b1:c", "01:a1:b1:c", "x:a1:b1:c", "1:a1:b1:cc"]
+)
+def test_split_logical_refuses_other_texts(text: str) -> None:
+    with pytest.raises(ValueError, match="not the name of a logical job"):
+        split_logical(text)
+
+
 def test_keys_all_carry_the_prefix() -> None:
     keys = Keys("a:prefix")
     named = [value for value in vars(keys).values() if isinstance(value, str)]
-    named += [keys.job(job_token(None, "id")), keys.finished_set("failed", None, "x"), keys.lua_constants()["QUEUE"]]
+    named += [keys.job(job_token(None, "id")), keys.list_of("failed", "-:x"), keys.lua_constants()["QUEUE"]]
 
     assert all(name == "a:prefix" or name.startswith("a:prefix:") for name in named)
 
@@ -88,14 +115,14 @@ def test_keys_never_meet() -> None:
     keys = Keys("p")
     queues = ["p:plugin-jobs", "p:plugin-jobs-x"]
     logical = logical_name("p", "q", "j")
-    sets = [
-        keys.finished_set(outcome, tenant, logical) for outcome in ("completed", "failed") for tenant in (None, "-")
-    ]
+    lists = [keys.list_of(state, group_name(tenant, logical)) for state in STATES for tenant in (None, "-")]
     names = [
         *(getattr(pool_keys(queue), part) for queue in queues for part in pool_keys(queue).__slots__),
-        *(f"{name}{more}" for name in sets for more in ("", ":expiry", ":kept")),
+        *(f"{name}{more}" for name in lists for more in ("", ":expiry", ":kept")),
         keys.generation,
         keys.expiring,
+        keys.groups,
+        f"{keys.tallies}29000000",
         keys.due,
         keys.unacked,
         keys.unacked_index,
@@ -112,7 +139,7 @@ def test_pool_keys_begin_with_the_queue() -> None:
     pool = pool_keys("q")
 
     assert pool.queue == "q"
-    assert {pool.waiting, pool.active, pool.delayed, pool.wake} == {"q:waiting", "q:active", "q:delayed", "q:wake"}
+    assert {pool.waiting, pool.delayed, pool.wake} == {"q:waiting", "q:delayed", "q:wake"}
 
 
 def test_lua_constants_spell_the_same_keys() -> None:
@@ -120,8 +147,8 @@ def test_lua_constants_spell_the_same_keys() -> None:
     constants = keys.lua_constants()
 
     assert constants["JOBS"] + job_token(None, "id") == keys.job(job_token(None, "id"))
-    assert constants["FINISHED"] + "failed:-:x" == keys.finished_set("failed", None, "x")
-    assert constants["FINISHED"] + "failed:2:é:x" == keys.finished_set("failed", "é", "x")
+    assert constants["LISTS"] + "failed:-:x" == keys.list_of("failed", group_name(None, "x"))
+    assert constants["LISTS"] + "failed:2:é:x" == keys.list_of("failed", group_name("é", "x"))
     queue = constants["QUEUE"]
-    for part in ("waiting", "active", "delayed", "wake"):
+    for part in ("waiting", "delayed", "wake"):
         assert queue + constants[part.upper()] == getattr(pool_keys(queue), part)

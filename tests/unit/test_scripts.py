@@ -18,6 +18,9 @@ PARTS = [name for name in FILES if name.startswith("_")]
 #: They run while the server's memory is full: what ends or returns a job, and what frees memory.
 ALLOW_OOM = {"finish", "retry", "fetch", "claim", "cancel", "expire", "read", "promote"}
 
+#: They also run on a replica.
+NO_WRITES = {"count", "groups", "list", "tallies"}
+
 
 def text(name: str) -> str:
     return FOLDER.joinpath(name).read_text(encoding="utf-8")
@@ -84,7 +87,15 @@ def test_script_includes_what_it_uses(name: str) -> None:
 def test_script_flags(name: str) -> None:
     first = loaded(name).source.splitlines()[0]
 
-    assert first == ("#!lua flags=allow-oom" if name in ALLOW_OOM else "#!lua")
+    flag = " flags=allow-oom" if name in ALLOW_OOM else " flags=no-writes" if name in NO_WRITES else ""
+    assert first == f"#!lua{flag}"
+
+
+@pytest.mark.parametrize("name", sorted(NO_WRITES))
+def test_script_that_says_so_writes_nothing(name: str) -> None:
+    commands = set(re.findall(r"redis\.call\('(\w+)'", text(f"{name}.lua")))
+
+    assert commands <= {"HGETALL", "HMGET", "ZCARD", "ZRANGE", "ZSCORE"}
 
 
 @pytest.mark.parametrize("name", FILES)

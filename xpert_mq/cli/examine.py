@@ -62,7 +62,6 @@ class Pool:
     queue: str
     messages: int | None
     waiting: int | None
-    active: int | None
     delayed: int | None
 
 
@@ -166,13 +165,13 @@ def _sizes(client: redis.Redis, settings: Settings) -> tuple[list[Pool], int | N
     for queue in queues:
         pool = pool_keys(queue)
         pipe.llen(pool.queue)
-        for index in (pool.waiting, pool.active, pool.delayed):
+        for index in (pool.waiting, pool.delayed):
             pipe.zcard(index)
     pipe.zcard(keys.unacked_index)
     pipe.zcard(keys.expiring)
     sizes = [None if isinstance(size, Exception) else int(size) for size in pipe.execute(raise_on_error=False)]
     names = zip(settings.pools, queues, strict=True)
-    pools = [Pool(name, queue, *sizes[4 * i : 4 * i + 4]) for i, (name, queue) in enumerate(names)]
+    pools = [Pool(name, queue, *sizes[3 * i : 3 * i + 3]) for i, (name, queue) in enumerate(names)]
     return pools, sizes[-2], sizes[-1]
 
 
@@ -214,5 +213,5 @@ def _answer_warnings(server: Server) -> Iterator[str]:
 
 def _pool_warnings(pools: list[Pool]) -> Iterator[str]:
     for pool in pools:
-        if None in (pool.messages, pool.waiting, pool.active, pool.delayed):
+        if None in (pool.messages, pool.waiting, pool.delayed):
             yield f"the pool {pool.name} can't be read in full: access rules, or other keys under {pool.queue}"

@@ -1,8 +1,8 @@
 -- What every script knows about a job's record.
 --
--- Fields of the hash: envelope, opts (JSON, never change), payload (JSON), state, gen (of the latest hand-out), timestamp;
--- and, once there is something to say: born (gen of the first hand-out), headers, made (ended tries), claim (nonce of the latest
--- try), processed_on, finished_on, failed_reason, failed_type, stacks (JSON), result (JSON), expires_at.
+-- Fields of the hash: envelope (JSON with the options and the time of the enqueue, never changes), payload (JSON), state, gen (of
+-- the latest hand-out); and, once there is something to say: born (gen of the first hand-out), headers, made (ended tries), claim
+-- (nonce of the latest try), processed_on, finished_on, failed_reason, failed_type, stacks (JSON), result (JSON), expires_at.
 -- Times are milliseconds of the server's clock.
 
 local clock = redis.call('TIME')
@@ -14,25 +14,62 @@ local now_or_later = clock[1] * 1000 + math.ceil(clock[2] / 1000)
 -- keeps a record this much beyond its age, in case that no node runs to remove it:
 local BACKSTOP_MS = 86400000
 
-local function envelope_of(job)
-  return cjson.decode(redis.call('HGET', job, 'envelope'))
-end
-
+-- The Celery queue of the job that the envelope (a JSON text) describes.
 local function queue_of(envelope)
-  local pool = envelope.executionPool
+  local pool = cjson.decode(envelope).executionPool
   if pool == nil or pool == 'default' then return QUEUE end
   return QUEUE .. '-' .. pool
 end
 
-local function logical_of(envelope)
-  local plugin, queue, job = envelope.pluginName, envelope.queueName, envelope.jobName
+-- Plugin, queue and job name of the envelope. Where nothing is escaped, nothing has to be decoded.
+local function names_of(envelope)
+  if not string.find(envelope, '\\', 1, true) then
+    local plugin, queue, job = string.match(envelope, '"pluginName":"(.-)","queueName":"(.-)","jobName":"(.-)"')
+    if job then return plugin, queue, job end
+  end
+  local decoded = cjson.decode(envelope)
+  return decoded.pluginName, decoded.queueName, decoded.jobName
+end
+
+local function logical_name(plugin, queue, job)
   return #plugin .. ':' .. plugin .. #queue .. ':' .. queue .. #job .. ':' .. job
 end
 
-local function finished_set(outcome, envelope)
-  local tenant = envelope.tenantId
-  tenant = tenant and (#tenant .. ':' .. tenant) or '-'
-  return FINISHED .. outcome .. ':' .. tenant .. ':' .. logical_of(envelope)
+local function logical_of(envelope)
+  return logical_name(names_of(envelope))
+end
+
+-- Jobs are listed by state and group: the tenant, which the token begins with, and the logical job.
+local function group_of(token, logical)
+  local colon = string.find(token, ':', 1, true)
+  if colon == 1 then return '-:' .. logical end
+  return string.sub(token, 1, colon + string.sub(token, 1, colon - 1)) .. ':' .. logical
+end
+
+local function list_of(state, group)
+  return LISTS .. state .. ':' .. group
+end
+
+local function enlist(state, group, token)
+  redis.call('ZADD', list_of(state, group), now, token)
+end
+
+local function unlist(state, group, token)
+  redis.call('ZREM', list_of(state, group), token)
+end
+
+-- Takes a group without jobs from the index of groups.
+local function prune(group)
+  local completed, failed = list_of('completed', group), list_of('failed', group)
+  local lists = {completed, failed, completed .. ':kept', failed .. ':kept'}
+  for _, state in ipairs({'waiting', 'delayed', 'active'}) do lists[#lists + 1] = list_of(state, group) end
+  if redis.call('EXISTS', unpack(lists)) == 0 then redis.call('ZREM', GROUPS, group) end
+end
+
+-- Counts an event of the logical job in the present minute.
+local function tally(event, logical)
+  local minute = TALLIES .. math.floor(now / 60000)
+  if redis.call('HINCRBY', minute, event .. ':' .. logical, 1) == 1 then redis.call('EXPIRE', minute, TALLY_SECONDS) end
 end
 
 -- What tells this call of an add from any other: the envelope's first words hold it.
@@ -46,49 +83,51 @@ end
 
 -- Removes the record. While it is young its enqueue may still be sent again, and must not add the job a second time.
 local function delete_record(job)
-  local record = redis.call('HMGET', job, 'envelope', 'timestamp')
-  if record[2] and now - record[2] < CALL_MS then
-    remember(nonce_of(record[1]), 'created', CALL_MS)
+  local envelope = redis.call('HGET', job, 'envelope')
+  if envelope and now - string.match(envelope, '"enqueuedAt":(%d+)}$') < CALL_MS then
+    remember(nonce_of(envelope), 'created', CALL_MS)
   end
   redis.call('DEL', job)
 end
 
--- Finished jobs: `set` by finish time, `set:expiry` by the end of their age, `set:kept` those that no rule may remove.
--- EXPIRING: the sets by the end of their next age.
-local function index_expiry(set)
-  local first = redis.call('ZRANGE', set .. ':expiry', 0, 0, 'WITHSCORES')
+-- Finished jobs: the list has those that a rule may remove, `:kept` beside it the others; `:expiry` by the end of their age.
+-- EXPIRING: the lists by the end of their next age.
+local function index_expiry(list)
+  local first = redis.call('ZRANGE', list .. ':expiry', 0, 0, 'WITHSCORES')
   if first[1] then
-    redis.call('ZADD', EXPIRING, first[2], set)
+    redis.call('ZADD', EXPIRING, first[2], list)
   else
-    redis.call('ZREM', EXPIRING, set)
+    redis.call('ZREM', EXPIRING, list)
   end
 end
 
-local function unlist_finished(set, token)
-  redis.call('ZREM', set, token)
-  redis.call('ZREM', set .. ':kept', token)
-  if redis.call('ZREM', set .. ':expiry', token) == 1 then index_expiry(set) end
+local function unlist_finished(list, token)
+  redis.call('ZREM', list, token)
+  redis.call('ZREM', list .. ':kept', token)
+  if redis.call('ZREM', list .. ':expiry', token) == 1 then index_expiry(list) end
 end
 
-local function forget_finished(set, token)
-  unlist_finished(set, token)
+local function forget_finished(list, token)
+  unlist_finished(list, token)
   delete_record(JOBS .. token)
 end
 
--- Removes up to `limit` jobs of the set whose age is over. Returns how many.
-local function expire_set(set, limit)
-  local over = redis.call('ZRANGEBYSCORE', set .. ':expiry', '-inf', now, 'LIMIT', 0, limit)
-  for _, token in ipairs(over) do forget_finished(set, token) end
-  -- An entry of the index whose set is gone goes, too.
-  index_expiry(set)
+-- Removes up to `limit` jobs of the list whose age is over. Returns how many.
+local function expire_list(list, limit)
+  local over = redis.call('ZRANGEBYSCORE', list .. ':expiry', '-inf', now, 'LIMIT', 0, limit)
+  for _, token in ipairs(over) do forget_finished(list, token) end
+  -- An entry of the index whose list is gone goes, too.
+  index_expiry(list)
   return #over
 end
 
 -- The state of a kept job, or nil. A job whose age is over is gone, even if no node was there to remove it.
 local function state_of(job, token)
-  local record = redis.call('HMGET', job, 'state', 'expires_at')
+  local record = redis.call('HMGET', job, 'state', 'expires_at', 'envelope')
   if record[2] and tonumber(record[2]) <= now then
-    forget_finished(finished_set(record[1], envelope_of(job)), token)
+    local group = group_of(token, logical_of(record[3]))
+    forget_finished(list_of(record[1], group), token)
+    prune(group)
     return nil
   end
   return record[1] or nil

@@ -1,6 +1,6 @@
 -- Records a job, once, and hands it out or parks it until it is due.
 -- KEYS  job
--- ARGV  shadow queue delay_ms envelope opts payload headers resend
+-- ARGV  shadow logical queue delay_ms envelope payload headers resend
 -- RETURNS  'created <state>' | 'kept <state>' | 'conflict <state> <envelope of the holder>', as a status
 -- INCLUDE  record message
 
@@ -8,8 +8,8 @@ local token = string.sub(job, #JOBS + 1)
 local state = state_of(job, token)
 if state then
   local stored = redis.call('HGET', job, 'envelope')
-  if stored == envelope then return redis.status_reply('created ' .. state) end
-  if logical_of(cjson.decode(stored)) ~= logical_of(cjson.decode(envelope)) then
+  if nonce_of(stored) == nonce_of(envelope) then return redis.status_reply('created ' .. state) end
+  if logical_of(stored) ~= logical then
     return redis.status_reply('conflict ' .. state .. ' ' .. stored)
   end
   return redis.status_reply('kept ' .. state)
@@ -21,7 +21,12 @@ end
 local delay = tonumber(delay_ms)
 state = delay > 0 and 'delayed' or 'waiting'
 local gen = redis.call('INCR', GENERATION)
-redis.call('HSET', job, 'envelope', envelope, 'opts', opts, 'payload', payload, 'timestamp', now, 'state', state, 'gen', gen)
+envelope = string.sub(envelope, 1, -2) .. ',"enqueuedAt":' .. now .. '}'
+redis.call('HSET', job, 'envelope', envelope, 'payload', payload, 'state', state, 'gen', gen)
+local group = group_of(token, logical)
+redis.call('ZADD', GROUPS, 0, group)
+enlist(state, group, token)
+tally('added', logical)
 if headers ~= '' then redis.call('HSET', job, 'headers', headers) end
 if delay > 0 then
   park_until(now_or_later + delay, queue, token)

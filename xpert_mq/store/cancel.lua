@@ -19,8 +19,13 @@ if generation ~= '' then
 end
 if state ~= 'waiting' and state ~= 'delayed' then return {'refused', state} end
 
-local queue = queue_of(envelope_of(job))
-redis.call('ZREM', queue .. (state == 'waiting' and WAITING or DELAYED), token)
+local envelope = redis.call('HGET', job, 'envelope')
+local logical = logical_of(envelope)
+local group = group_of(token, logical)
+redis.call('ZREM', queue_of(envelope) .. (state == 'waiting' and WAITING or DELAYED), token)
+unlist(state, group, token)
+tally('cancelled', logical)
 delete_record(job)
+prune(group)
 remember(nonce, state, CALL_MS)
 return {'cancelled', state}

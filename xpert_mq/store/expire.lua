@@ -6,10 +6,11 @@
 -- INCLUDE  record
 
 local removed = 0
-local sets = redis.call('ZRANGE', expiring, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
-for _, set in ipairs(sets) do
+local lists = redis.call('ZRANGE', expiring, '-inf', now, 'BYSCORE', 'LIMIT', 0, limit)
+for _, list in ipairs(lists) do
   if removed >= tonumber(limit) then break end
-  removed = removed + expire_set(set, limit - removed)
+  removed = removed + expire_list(list, limit - removed)
+  prune(string.match(list, '^%a+:(.*)$', #LISTS + 1))
 end
 local first = redis.call('ZRANGE', expiring, 0, 0, 'WITHSCORES')
 if not first[2] then return {removed, -1} end

@@ -50,14 +50,44 @@ def logical_name(plugin_name: str, queue_name: str, job_name: str) -> str:
     return "".join(f"{len(part.encode())}:{part}" for part in (plugin_name, queue_name, job_name))
 
 
+def split_logical(logical: str) -> tuple[str, str, str]:
+    """(plugin, queue, job name) of a text made by `logical_name`. Raises ValueError for any other text."""
+    names, left = [], logical.encode()
+    while left:
+        head, _, rest = left.partition(b":")
+        if not _NUMBER.fullmatch(head.decode("ascii", "replace")) or len(rest) < int(head):
+            break
+        names.append(rest[: int(head)].decode())
+        left = rest[int(head) :]
+    if left or len(names) != 3:
+        raise ValueError(f"not the name of a logical job: {logical!r}")
+    return names[0], names[1], names[2]
+
+
+def group_name(tenant_id: str | None, logical: str) -> str:
+    """A logical job of a tenant: what jobs are listed by, and retention counts."""
+    return f"{tenant_part(tenant_id)}:{logical}"
+
+
+def tenant_part(tenant_id: str | None) -> str:
+    """What the group names of a tenant begin with, up to a colon."""
+    return "-" if tenant_id is None else f"{len(tenant_id.encode())}:{tenant_id}"
+
+
+def split_group(group: str) -> tuple[str | None, str]:
+    """(tenant, logical job) of a group's name. Raises ValueError for any other text."""
+    if group.startswith("-:"):
+        return None, group[2:]
+    return split_token(group)
+
+
 @dataclass(frozen=True, slots=True)
 class PoolKeys:
     """The keys of one execution pool. `queue` is the Celery queue itself: a list in kombu's format."""
 
     queue: str
-    #: Sorted sets of tokens: by admission time, by start of the try, by due time (ms).
+    #: Sorted sets of tokens: by admission time, by due time (ms).
     waiting: str
-    active: str
     delayed: str
     #: A sorted set with one member while the queue may hold a message: what idle workers block on.
     wake: str
@@ -65,7 +95,7 @@ class PoolKeys:
 
 def pool_keys(queue: str) -> PoolKeys:
     """The keys of the pool whose Celery queue is `queue`."""
-    return PoolKeys(queue, f"{queue}:waiting", f"{queue}:active", f"{queue}:delayed", f"{queue}:wake")
+    return PoolKeys(queue, f"{queue}:waiting", f"{queue}:delayed", f"{queue}:wake")
 
 
 class Keys:
@@ -78,10 +108,13 @@ class Keys:
         self.generation = f"{prefix}:generation"
         #: Short-lived answers to calls that may be sent again.
         self.answers = f"{prefix}:answer:"
-        #: Finished jobs, a sorted set by time per tenant, logical job and outcome; and the index of those with an
-        #: expiry.
-        self.finished = f"{prefix}:finished:"
+        #: Jobs by state and group: sorted sets by the time since when they are in the state.
+        self.lists = f"{prefix}:list:"
+        #: All groups that have jobs, in the order of their names; and the lists that have jobs with an age.
+        self.groups = f"{prefix}:groups"
         self.expiring = f"{prefix}:expiring"
+        #: What happened in a minute, counted by event and logical job.
+        self.tallies = f"{prefix}:tally:"
         #: Channel: a delayed job was added that is due before all others.
         self.due = f"{prefix}:due"
         self.unacked = f"{prefix}:unacked"
@@ -92,10 +125,11 @@ class Keys:
         """The record of a job."""
         return self.jobs + token
 
-    def finished_set(self, outcome: str, tenant_id: str | None, logical: str) -> str:
-        """The finished jobs of one logical job of a tenant; outcome is `completed` or `failed`."""
-        tenant = "-" if tenant_id is None else f"{len(tenant_id.encode())}:{tenant_id}"
-        return f"{self.finished}{outcome}:{tenant}:{logical}"
+    def list_of(self, state: str, group: str) -> str:
+        """The jobs of a group that are in the state. Those of the finished that no rule may remove are beside it, in
+        `…:kept`.
+        """
+        return f"{self.lists}{state}:{group}"
 
     def lua_constants(self) -> dict[str, str]:
         """What the scripts need to spell the keys of jobs that they come upon."""
@@ -104,12 +138,13 @@ class Keys:
             "JOBS": self.jobs,
             "GENERATION": self.generation,
             "ANSWERS": self.answers,
-            "FINISHED": self.finished,
+            "LISTS": self.lists,
+            "GROUPS": self.groups,
             "EXPIRING": self.expiring,
+            "TALLIES": self.tallies,
             "DUE": self.due,
             "QUEUE": f"{self.prefix}:plugin-jobs",
             "WAITING": pool.waiting,
-            "ACTIVE": pool.active,
             "DELAYED": pool.delayed,
             "WAKE": pool.wake,
         }

@@ -10,16 +10,8 @@
 local delayed = queue .. DELAYED
 local due = redis.call('ZRANGE', delayed, '-inf', '(' .. (now + 1), 'BYSCORE', 'LIMIT', 0, limit)
 local waiting, messages = {}, {}
-
--- The logical job's name as JSON. Parts of JSON texts make one, so nothing has to be decoded where nothing is escaped.
-local function shadow_of(text)
-  if not string.find(text, '\\', 1, true) then
-    local plugin, name, job = string.match(text, '"pluginName":"(.-)","queueName":"(.-)","jobName":"(.-)"')
-    if job then return '"' .. plugin .. '/' .. name .. '/' .. job .. '"' end
-  end
-  local envelope = cjson.decode(text)
-  return cjson.encode(envelope.pluginName .. '/' .. envelope.queueName .. '/' .. envelope.jobName)
-end
+-- By group: tokens, and the same with scores.
+local leaving, joining = {}, {}
 
 if #due > 0 then
   local gen = redis.call('INCRBY', GENERATION, #due) - #due
@@ -32,13 +24,25 @@ if #due > 0 then
       redis.call('HSET', job, 'state', 'waiting', 'born', record[5] or record[6], 'gen', gen)
       waiting[#waiting + 1] = now
       waiting[#waiting + 1] = token
-      messages[#messages + 1] = message(queue_json, token, gen, shadow_of(record[2]), record[3] or 0, record[4])
+      local plugin, name, work = names_of(record[2])
+      local shadow = cjson.encode(plugin .. '/' .. name .. '/' .. work)
+      messages[#messages + 1] = message(queue_json, token, gen, shadow, record[3] or 0, record[4])
+      local group = group_of(token, logical_name(plugin, name, work))
+      local leave, join = leaving[group] or {}, joining[group] or {}
+      leaving[group], joining[group] = leave, join
+      leave[#leave + 1] = token
+      join[#join + 1] = now
+      join[#join + 1] = token
     end
   end
   redis.call('ZREM', delayed, unpack(due))
 end
 if #messages > 0 then
   redis.call('ZADD', queue .. WAITING, unpack(waiting))
+  for group, tokens in pairs(leaving) do
+    redis.call('ZREM', list_of('delayed', group), unpack(tokens))
+    redis.call('ZADD', list_of('waiting', group), unpack(joining[group]))
+  end
   redis.call('LPUSH', queue, unpack(messages))
   wake(queue)
 end

@@ -9,12 +9,14 @@ local state = state_of(job, token)
 if not state then return {'not_found'} end
 if state ~= 'failed' then return {'refused', state} end
 
-local envelope = envelope_of(job)
-unlist_finished(finished_set('failed', envelope), token)
+local envelope = redis.call('HGET', job, 'envelope')
+local group = group_of(token, logical_of(envelope))
+unlist_finished(list_of('failed', group), token)
+enlist('waiting', group, token)
 redis.call('PERSIST', job)
 redis.call('HDEL', job, 'made', 'claim', 'processed_on', 'finished_on', 'failed_reason', 'failed_type', 'expires_at')
 remember(nonce, 'done', CALL_MS)
-local shadow = envelope.pluginName .. '/' .. envelope.queueName .. '/' .. envelope.jobName
+local shadow = table.concat({names_of(envelope)}, '/')
 local gen = next_generation(job)
 -- A new life: no task id from before the failure speaks of it.
 redis.call('HSET', job, 'born', gen)

@@ -15,6 +15,9 @@ from importlib import resources
 #: The shared parts, by the name that a head's INCLUDE gives.
 _PARTS = ("record", "message")
 
+#: In a head, of a script without keys of its own.
+_NONE = "-"
+
 
 class ScriptError(Exception):
     """A script's file breaks the rules of its head. A fault of this package, never of its user."""
@@ -54,6 +57,7 @@ def load_script(name: str, constants: Mapping[str, str | int], fill_function: Ca
     keys, args, included, flags = (_head(body, word) for word in ("KEYS", "ARGV", "INCLUDE", "FLAGS"))
     if not keys or not re.search(r"^-- RETURNS  ", body, re.MULTILINE) or not set(included) <= set(_PARTS):
         raise ScriptError(f"{name}.lua: the head must name KEYS, RETURNS and known parts, got {keys}, {included}")
+    keys = tuple(key for key in keys if key != _NONE)
     lines = [f"#!lua flags={','.join(flags)}" if flags else "#!lua"]
     lines += [
         f"local {constant} = {value if isinstance(value, int) else _quoted(value)}"

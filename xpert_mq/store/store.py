@@ -18,10 +18,25 @@ from xpert_mq.payload import decode_payload
 from xpert_mq.settings import Settings
 from xpert_mq.store.connection import Call
 from xpert_mq.store.keys import Keys, job_token, logical_name, task_id
+from xpert_mq.store.listing import (
+    Count,
+    Group,
+    JobFilter,
+    ListedJob,
+    Position,
+    Tallies,
+    parse_counts,
+    parse_groups,
+    parse_jobs,
+    parse_tallies,
+)
 from xpert_mq.store.scripts import Script, load_script
 
 #: The version of the records' format. A node reads its own and the one before.
 FORMAT = 1
+
+#: How long the counts of a minute are kept.
+TALLY_SECONDS = 24 * 3600
 
 #: Failed tries whose stack traces are kept.
 KEPT_STACKS = 10
@@ -82,6 +97,10 @@ def shadow_of(envelope: Envelope) -> str:
     return f"{envelope.plugin_name}/{envelope.queue_name}/{envelope.job_name}"
 
 
+def _logical_of(envelope: Envelope) -> str:
+    return logical_name(envelope.plugin_name, envelope.queue_name, envelope.job_name)
+
+
 def new_nonce() -> str:
     """A text no other call has."""
     return secrets.token_hex(8)
@@ -102,6 +121,7 @@ class Store:
             **self.keys.lua_constants(),
             "CALL_MS": round(2000 * settings.enqueue_timeout),
             "TRY_MS": round(2000 * settings.node_timeout),
+            "TALLY_SECONDS": TALLY_SECONDS,
         }
         self._fill_function = fill_function
 
@@ -155,6 +175,22 @@ class Store:
         return self._script("expire")
 
     @functools.cached_property
+    def _groups(self) -> Script:
+        return self._script("groups")
+
+    @functools.cached_property
+    def _count(self) -> Script:
+        return self._script("count")
+
+    @functools.cached_property
+    def _list(self) -> Script:
+        return self._script("list")
+
+    @functools.cached_property
+    def _tallies(self) -> Script:
+        return self._script("tallies")
+
+    @functools.cached_property
     def fetch_script(self) -> Script:
         """For the transport, which sends it on kombu's connection."""
         return self._script("fetch")
@@ -169,11 +205,11 @@ class Store:
         values = {
             "job": self.keys.job(job_token(envelope.tenant_id, job_id)),
             "shadow": shadow_of(envelope),
+            "logical": _logical_of(envelope),
             "queue": queue,
             "delay_ms": opts.delay_ms,
-            # The nonce is the envelope's first word: one field less to keep, and the scripts find it without parsing.
-            "envelope": f'{{"v":{FORMAT},"nonce":"{new_nonce()}",{envelope.to_json()[1:]}',
-            "opts": opts.to_json(),
+            # With the nonce and the options: two fields less to keep, and the scripts find the nonce without parsing.
+            "envelope": f'{{"v":{FORMAT},"nonce":"{new_nonce()}","opts":{opts.to_json()},{envelope.to_json()[1:]}',
             "payload": payload,
             "headers": headers,
             "resend": 0,
@@ -208,16 +244,13 @@ class Store:
         )
 
     def _finish_call(self, claim: Claim, outcome: str, keep: Keep, **said: str) -> Call[bool]:
-        envelope = claim.envelope
-        logical = logical_name(envelope.plugin_name, envelope.queue_name, envelope.job_name)
         age_ms, count = _limits(keep)
         values = {
             "job": self.keys.job(claim.token),
             "token": claim.token,
             "nonce": claim.nonce,
             "outcome": outcome,
-            "queue": claim.queue,
-            "set": self.keys.finished_set(outcome, envelope.tenant_id, logical),
+            "logical": _logical_of(claim.envelope),
             "age_ms": age_ms,
             "count": count,
             "result": "",
@@ -235,6 +268,7 @@ class Store:
             "job": self.keys.job(claim.token),
             "token": claim.token,
             "nonce": claim.nonce,
+            "logical": _logical_of(claim.envelope),
             "queue": claim.queue,
             "shadow": claim.shadow,
             "delay_ms": delay_ms,
@@ -285,12 +319,56 @@ class Store:
         """
         return Call(self._expire, {"expiring": self.keys.expiring, "limit": limit}, _parse_count_and_next)
 
+    def groups(self, prefix: str, after: str | None, limit: int) -> Call[list[Group]]:
+        """The groups whose names begin with the prefix, in the order of their names, from behind `after`."""
+        first = f"[{prefix}" if after is None else f"({after}"
+        # No UTF-8 text has this byte.
+        last = b"(" + prefix.encode() + b"\xff"
+        values = {"groups": self.keys.groups, "from": first, "to": last, "limit": limit}
+        return Call(self._groups, values, parse_groups)
+
+    def count(self, groups: Sequence[Group]) -> Call[list[Count]]:
+        """How many jobs of each group are in each state."""
+        values = {"names": json.dumps([group.name for group in groups])}
+        return Call(self._count, values, parse_counts)
+
+    def list_jobs(
+        self,
+        groups: Sequence[Group],
+        wanted: JobFilter,
+        after: Position | None,
+        until: Position | None,
+        limit: int,
+        *,
+        newest_first: bool,
+    ) -> Call[list[ListedJob]]:
+        """Jobs of the groups, as the filter's states and times want them, from behind `after` up to the time of
+        `until`.
+        """
+        values = {
+            "names": json.dumps([group.name for group in groups]),
+            "states": json.dumps(wanted.states),
+            "order": "newest" if newest_first else "oldest",
+            "oldest_ms": "" if wanted.at_most_ms is None else wanted.at_most_ms,
+            "newest_ms": "" if wanted.at_least_ms is None else wanted.at_least_ms,
+            "after_time": after.time if after else "",
+            "after_token": after.token if after else "",
+            "until_time": until.time if until else "",
+            "limit": limit,
+        }
+        return Call(self._list, values, parse_jobs)
+
+    def tallies(self, minutes: int) -> Call[Tallies]:
+        """What was counted in this minute and those before it; they are kept for `TALLY_SECONDS`."""
+        return Call(self._tallies, {"tallies": self.keys.tallies, "minutes": minutes}, parse_tallies)
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """A record as read: the snapshot, and what only Celery's side of the house asks for."""
 
     snapshot: JobSnapshot
+    envelope: Envelope
     #: Generations of the first and of the latest hand-out of the job's present life.
     born: int
     generation: int
@@ -336,17 +414,23 @@ def _parse_added(reply: bytes) -> Added:
 def _parse_claim(token: str, nonce: str, queue: str, reply: Sequence[Any]) -> Claim | None:
     if reply[0] != b"claimed":
         return None
-    _, envelope, opts, payload, made, stacks = reply
+    _, text, payload, made, stacks = reply
+    envelope, opts = _parse_envelope(text)
     return Claim(
         token,
         nonce,
         queue,
-        Envelope.from_json(envelope),
-        JobOptions.from_json(opts),
+        envelope,
+        opts,
         payload,
         int(made),
         tuple(json.loads(stacks)) if stacks else (),
     )
+
+
+def _parse_envelope(text: bytes) -> tuple[Envelope, JobOptions]:
+    data = json.loads(text)
+    return Envelope.load(data), JobOptions.load(data["opts"])
 
 
 def _parse_outcome(reply: Sequence[bytes]) -> Outcome:
@@ -363,7 +447,7 @@ def _parse_record(job_id: str, reply: Sequence[bytes]) -> Record | None:
     if not reply:
         return None
     fields = dict(zip((name.decode() for name in reply[::2]), reply[1::2], strict=True))
-    envelope = Envelope.from_json(fields["envelope"])
+    envelope, opts = _parse_envelope(fields["envelope"])
     generation = int(fields["gen"])
     state: Any = fields["state"].decode()
     snapshot = JobSnapshot(
@@ -371,12 +455,12 @@ def _parse_record(job_id: str, reply: Sequence[bytes]) -> Record | None:
         name=envelope.job_name,
         data=decode_payload(fields["payload"]),
         attempts_made=int(fields.get("made", 0)),
-        opts=JobOptions.from_json(fields["opts"]),
+        opts=opts,
         state=state,
         failed_reason=_text(fields.get("failed_reason")),
         stacktrace=json.loads(fields["stacks"]) if "stacks" in fields else [],
         return_value=decode_payload(fields["result"]) if "result" in fields else None,
-        timestamp=int(fields["timestamp"]),
+        timestamp=envelope.enqueued_at or 0,
         processed_on=_number(fields.get("processed_on")),
         finished_on=_number(fields.get("finished_on")),
         plugin_name=envelope.plugin_name,
@@ -386,7 +470,7 @@ def _parse_record(job_id: str, reply: Sequence[bytes]) -> Record | None:
         scope_key=envelope.scope_key,
         user_id=envelope.user_id,
     )
-    return Record(snapshot, int(fields.get("born", generation)), generation, _text(fields.get("failed_type")))
+    return Record(snapshot, envelope, int(fields.get("born", generation)), generation, _text(fields.get("failed_type")))
 
 
 def _text(value: bytes | None) -> str | None:
