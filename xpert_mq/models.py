@@ -444,8 +444,11 @@ def _wire_names(cls: Any) -> tuple[tuple[str, str], ...]:
 
 def _dump(part: Any) -> dict[str, Any]:
     """A dataclass under its camelCase names, without what is None or the default pool."""
-    values = {wire: getattr(part, name) for name, wire in _wire_names(part.__class__)}
-    return {wire: value for wire, value in values.items() if value is not None and (wire, value) != _DEFAULT_POOL}
+    return _given({wire: getattr(part, name) for name, wire in _wire_names(part.__class__)})
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {wire: value for wire, value in fields.items() if value is not None and (wire, value) != _DEFAULT_POOL}
 
 
 #: Of an envelope, under its camelCase name.
@@ -601,7 +604,7 @@ _ROUTE: Final = tuple(part.name for part in fields(Envelope) if part.name not in
 
 @lru_cache(maxsize=1024)
 def _route_json(*values: str | None) -> str:
-    return _encode(_dump(Envelope(**dict(zip(_ROUTE, values, strict=True)))))
+    return _encode(_given({_camel(name): value for name, value in zip(_ROUTE, values, strict=True)}))
 
 
 @lru_cache(maxsize=1024, typed=True)
