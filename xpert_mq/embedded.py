@@ -69,6 +69,7 @@ class EmbeddedServer:
         appendonly: keep an append-only file, so that `restart` and `kill` lose nothing that was acknowledged.
         appendfsync: when that file is forced to disk; makes a difference to a crash of the machine, not of the server.
         tls_cert, tls_key, tls_ca: PEM files; with the first two the port speaks TLS only. Clients need no certificate.
+        data_folder: where the append-only file is kept, and stays after `stop`; must be there. One server at a time.
         password: of the default user.
         config: further settings of the server, each value written as in a `redis.conf`.
         start_timeout: seconds until a server that does not answer counts as failed.
@@ -81,6 +82,7 @@ class EmbeddedServer:
         port: int | None = None,
         appendonly: bool = False,
         appendfsync: Literal["always", "everysec", "no"] = "everysec",
+        data_folder: Path | None = None,
         tls_cert: str | Path | None = None,
         tls_key: str | Path | None = None,
         tls_ca: str | Path | None = None,
@@ -95,6 +97,7 @@ class EmbeddedServer:
         self._port = port
         self._appendonly = appendonly
         self._appendfsync = appendfsync
+        self._data_folder = data_folder and data_folder.resolve()
         self._tls_cert, self._tls_key, self._tls_ca = tls_cert, tls_key, tls_ca
         self._password = password
         self._config = dict(config or {})
@@ -131,7 +134,7 @@ class EmbeddedServer:
 
     @property
     def folder(self) -> Path:
-        """Where the server keeps its configuration, log and data, until `stop`."""
+        """Where the server keeps its configuration, log and, without a `data_folder`, its data, until `stop`."""
         if self._folder is None:
             raise EmbeddedServerError("the embedded server has no folder: start it first")
         return self._folder
@@ -165,7 +168,7 @@ class EmbeddedServer:
             raise
 
     def stop(self) -> None:
-        """End the server and remove its folder and data; harmless when there is none."""
+        """End the server and remove its folder, but not a `data_folder`; harmless when there is none."""
         if self._run is not None:
             self._run.end(keep_folder=False)
             self._run = None
@@ -274,7 +277,7 @@ class EmbeddedServer:
             "port": port,
             "unixsocket": _quoted(self._socket_path()),
             "unixsocketperm": 700,
-            "dir": _quoted(str(self.folder)),
+            "dir": _quoted(str(self._data_folder or self.folder)),
             "save": '""',
             "appendonly": "yes" if self._appendonly else "no",
             "appendfsync": self._appendfsync,
@@ -386,7 +389,7 @@ def _free_port() -> int:
 
 def _quoted(text: str) -> str:
     """As a quoted argument of a redis.conf, whatever it holds."""
-    return '"' + "".join(_escaped(byte) for byte in text.encode()) + '"'
+    return '"' + "".join(_escaped(byte) for byte in os.fsencode(text)) + '"'
 
 
 def _escaped(byte: int) -> str:

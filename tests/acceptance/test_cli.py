@@ -91,7 +91,7 @@ def test_documents_exit_codes(deployment: Deployment) -> None:
     assert codes == ["0", "1", "2"]
 
 
-@pytest.mark.parametrize("command", ["worker", "server", "jobs", "plugins", "doctor"])
+@pytest.mark.parametrize("command", ["worker", "server", "jobs", "queues", "plugins", "doctor", "demo"])
 def test_short_help_is_whole(deployment: Deployment, command: str) -> None:
     done = cli(deployment, "--help")
     (line,) = re.findall(rf"^  {command} .*$", done.stdout, re.MULTILINE)

@@ -37,8 +37,8 @@ def test_tables(kept: Deployment, width: int) -> None:
     assert any(re.match(r"round trip   \d+\.\d\d ms at best, \d+\.\d\d ms median$", line) for line in shown)
     assert any(re.match(r"clock        [+-]\d+ ms from this machine's$", line) for line in shown)
     pools = [line.split() for line in shown[shown.index("Execution pools") :]]
-    assert next(words for words in pools if words[:1] == ["default"])[-4:] == ["1", "1", "0", "0"]
-    assert next(words for words in pools if words[:1] == ["sandbox-browser"])[-4:] == ["0", "0", "0", "1"]
+    assert next(words for words in pools if words[:1] == ["default"])[-3:] == ["1", "1", "0"]
+    assert next(words for words in pools if words[:1] == ["sandbox-browser"])[-3:] == ["0", "0", "1"]
     settings = [line.split() for line in shown[shown.index("Settings") :]]
     assert ["MANAGED_QUEUE_SANDBOX_BROWSER_CONCURRENCY", "1", "default"] in settings
     assert ["MANAGED_QUEUE_CONCURRENCY", "1", "environment"] in settings
@@ -129,7 +129,7 @@ def test_server_that_hangs_is_given_up_in_time(kept: Deployment) -> None:
         kept.server.thaw()
 
     assert done.returncode == 2
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 10
 
 
 def test_wrong_setting(deployment: Deployment) -> None:

@@ -197,11 +197,11 @@ def test_retry_runs_a_failed_job_again(running: Deployment) -> None:
     running.finished(failed)
 
 
-@pytest.mark.parametrize("verb", ["show", "cancel"])
-def test_celery_is_not_imported(deployment: Deployment, verb: str) -> None:
-    job_id = deployment.enqueue("echo")
+@pytest.mark.parametrize("words", [["jobs", "show", "j"], ["jobs", "cancel", "j"], ["jobs", "list"], ["queues"]])
+def test_celery_is_not_imported(deployment: Deployment, words: list[str]) -> None:
+    deployment.enqueue("echo", job_id="j")
 
-    done = deployment.python("-X", "importtime", *CLI, "jobs", verb, job_id, "--no-tenant")
+    done = deployment.python("-X", "importtime", *CLI, *words, "--no-tenant")
 
     assert done.returncode == 0
     assert " redis\n" in done.stderr

@@ -107,6 +107,23 @@ def test_server_appendonly_keeps_data(server_factory: ServerFactory, binary: str
         assert client.get("key") == "value"
 
 
+@SERVERS
+def test_server_data_folder_stays(server_factory: ServerFactory, tmp_path: Path, binary: str) -> None:
+    place = tmp_path / 'a "new"\n\\place ü'
+    place.mkdir()
+    first = server_factory(binary=binary, appendonly=True, data_folder=place)
+    own = first.folder
+    with client_of(first.url) as client:
+        client.set("key", "value")
+    first.stop()
+
+    assert not own.exists()
+    assert list(place.iterdir())
+    second = server_factory(binary=binary, appendonly=True, data_folder=place)
+    with client_of(second.url) as client:
+        assert client.get("key") == "value"
+
+
 def test_server_freeze_and_thaw(server_factory: ServerFactory) -> None:
     server = server_factory()
     server.freeze()

@@ -46,6 +46,23 @@ def test_duration_has_two_units_at_most(ms: float, said: str) -> None:
     assert output.duration(ms) == said
 
 
+@pytest.mark.parametrize(
+    ("ms", "said"),
+    [
+        (-5, "0 s"),
+        (99, "0 s"),
+        (450, "0.5 s"),
+        (1000, "1 s"),
+        (59_999, "59 s"),
+        (60_000, "1 min"),
+        (7_199_000, "1 h"),
+        (86_400_000 * 400, "400 d"),
+    ],
+)
+def test_age_has_one_unit(ms: float, said: str) -> None:
+    assert output.age(ms) == said
+
+
 def test_local_time_says_how_far_away_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_764_000_000_250
     monkeypatch.setattr(time, "time", lambda: now / 1000)

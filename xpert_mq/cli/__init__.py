@@ -12,9 +12,11 @@ from typing import Any
 
 import click
 
+from xpert_mq.cli.demo import demo
 from xpert_mq.cli.doctor import doctor
 from xpert_mq.cli.jobs import jobs
 from xpert_mq.cli.plugins import plugins
+from xpert_mq.cli.queues import queues
 from xpert_mq.cli.server import server
 from xpert_mq.cli.worker import worker
 from xpert_mq.errors import ManagedQueueError
@@ -29,6 +31,7 @@ Exit codes:
   1  done, and the answer is no: a job that is not there or not in the right
      state, a plugin that failed to load, a warning of doctor, or you said no
   2  not done: wrong usage or settings, or Redis can't be reached
+Ctrl-C ends a list that is watched with 0, and a job that is followed with 130.
 """
 
 
@@ -73,5 +76,5 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-for command in (worker, server, jobs, plugins, doctor):
+for command in (worker, server, jobs, queues, plugins, doctor, demo):
     main.add_command(command)

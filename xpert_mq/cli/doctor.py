@@ -13,13 +13,18 @@ if TYPE_CHECKING:
     from xpert_mq.cli.examine import Report, Server, Setting
 
 _UNKNOWN = "not told"
+_FOUND = ("server", "pools", "unacknowledged", "expiring_sets", "keys")
 
 
-@click.command(short_help="Check the server, the pools and the settings.")
+@click.command(short_help="Check the server, the pools, the keys and the settings.")
+@click.option("--no-keys", is_flag=True, help="Don't walk through the keys.")
 @json_option
 @click.pass_context
-def doctor(context: click.Context, as_json: bool) -> None:
-    """Check the server, the execution pools and the settings, and where each setting comes from.
+def doctor(context: click.Context, no_keys: bool, as_json: bool) -> None:
+    """Check the server, the execution pools, the keys, and the settings and where each comes from.
+
+    The keys under the prefix are walked through, for 5 s or a million keys at the most, in search of what nobody uses
+    or finds any more.
 
     Exit code 1 with warnings, 2 when Redis can't be reached. It changes nothing, and never shows a password.
     """
@@ -33,7 +38,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
     report, error = None, None
     try:
         with connected(settings) as client:
-            report = examine(client, settings)
+            report = examine(client, settings, with_keys=not no_keys)
     except QueueUnavailableError as away:
         error = f"{away}. {_advice(values)}"
     if as_json:
@@ -53,7 +58,9 @@ def _advice(values: Sequence[Setting]) -> str:
 
 
 def _document(report: Report | None, values: Sequence[Setting], error: str | None) -> dict[str, object]:
-    found = {name: getattr(report, name, None) for name in ("server", "pools", "unacknowledged", "expiring_sets")}
+    found = {
+        name: getattr(report, name, None) for name in ("server", "pools", "unacknowledged", "expiring_sets", "keys")
+    }
     return {**found, "settings": values, "warnings": report.warnings if report else [], "error": error}
 
 
@@ -113,6 +120,10 @@ def _show_pools(report: Report) -> None:
     show_table("Execution pools", columns, rows, right=columns[2:], whole=columns[2:])
     held, sets = ("?" if size is None else size for size in (report.unacknowledged, report.expiring_sets))
     say(f"{held} messages are with workers; {sets} sets of finished jobs have an age.")
+    if keys := report.keys:
+        walked = f"All {keys.total}" if keys.complete else f"About {keys.passed} of {keys.total}"
+        limit = "" if keys.complete else "; then the time for it was over"
+        say(f"{walked} keys of the database were passed, {keys.own} of them under the prefix{limit}.")
 
 
 def _show_warnings(warnings: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""What `xpert-mq doctor` looks at: the server, the pools and the settings. It only reads, and at a constant cost."""
+"""What `xpert-mq doctor` looks at: the server, the pools, the settings and the keys. It only reads."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import redis
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 from redis import exceptions
 
+from xpert_mq.cli.orphans import KeyReport, find_orphans
+from xpert_mq.cli.server_client import clock_difference
 from xpert_mq.settings import Settings
 from xpert_mq.store.connection import too_old
 from xpert_mq.store.keys import Keys, pool_keys
@@ -74,6 +76,8 @@ class Report:
     #: Messages that workers hold, and sets of finished jobs that have an age.
     unacknowledged: int | None
     expiring_sets: int | None
+    #: None where nobody wanted to know, or access rules forbid to look.
+    keys: KeyReport | None
     warnings: list[str]
 
 
@@ -95,13 +99,15 @@ def _shown(value: object) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def examine(client: redis.Redis, settings: Settings) -> Report:
+def examine(client: redis.Redis, settings: Settings, *, with_keys: bool = True) -> Report:
     """Asks the server. Raises redis-py's errors for one that does not answer."""
     info: Info = _allowed(client.info) or {}
     server = _server(client, info, settings)
     pools, unacknowledged, expiring = _sizes(client, settings)
+    keys: KeyReport | None = _allowed(lambda: find_orphans(client, settings)) if with_keys else None
     warnings = [*_server_warnings(server, info), *_answer_warnings(server), *_pool_warnings(pools)]
-    return Report(server, pools, unacknowledged, expiring, warnings)
+    warnings += keys.warnings if keys else []
+    return Report(server, pools, unacknowledged, expiring, keys, warnings)
 
 
 def _allowed(ask: Callable[[], Any]) -> Any:
@@ -131,7 +137,7 @@ def _server(client: redis.Redis, info: Info, settings: Settings) -> Server:
         snapshots=_configured(client, "save"),
         ping_min_ms=round(min(pings), 3),
         ping_median_ms=round(statistics.median(pings), 3),
-        clock_difference_ms=round(_clock_difference(client), 1) + 0.0,  # never -0.0
+        clock_difference_ms=round(clock_difference(client), 1) + 0.0,  # never -0.0
     )
 
 
@@ -147,15 +153,6 @@ def _pings(client: redis.Redis) -> list[float]:
         client.ping()
         times.append((time.perf_counter() - started) * 1000)
     return times
-
-
-def _clock_difference(client: redis.Redis) -> float:
-    """In milliseconds, exact to half a round trip."""
-    before = time.time()
-    answer: Any = client.time()
-    seconds, microseconds = answer
-    middle = (before + time.time()) / 2
-    return float((seconds + microseconds / 1_000_000 - middle) * 1000)
 
 
 def _sizes(client: redis.Redis, settings: Settings) -> tuple[list[Pool], int | None, int | None]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from xpert_mq.cli.output import duration, json_text, local_time, show_block, show_pairs
 from xpert_mq.cli.server_client import connected
 from xpert_mq.errors import InvalidJobError
 from xpert_mq.models import Actor, Envelope, JobSnapshot, Keep, Retention, parse_job_ref
 from xpert_mq.service import ManagedQueueService
-from xpert_mq.store.connection import Call
 from xpert_mq.store.keys import job_token, pool_keys
 from xpert_mq.store.store import Record
 
@@ -32,24 +31,19 @@ class Job:
 def read_job(service: ManagedQueueService, job_id: str, tenant_id: str | None) -> Job | None:
     """The job as it is now; None where the tenant has no such job (any more)."""
     ref = parse_job_ref(job_id, tenant_id)
-    read = service.store.read(ref.tenant_id, ref.job_id)
-    call: Call[tuple[Record | None, Sequence[bytes]]] = dataclasses.replace(
-        cast(Call[Any], read), parse=lambda reply: (read.parse(reply), reply)
-    )
-    record, fields = service.executor.run(call)
+    record = service.executor.run(service.store.read(ref.tenant_id, ref.job_id))
     if record is None:
         return None
-    envelope = Envelope.from_json(dict(zip(fields[::2], fields[1::2], strict=True))[b"envelope"])
-    due_at = _due_at(service, record.snapshot, envelope) if record.snapshot.state == "delayed" else None
-    return Job(record.snapshot, envelope, due_at)
+    due_at = _due_at(service, record) if record.snapshot.state == "delayed" else None
+    return Job(record.snapshot, record.envelope, due_at)
 
 
-def _due_at(service: ManagedQueueService, snapshot: JobSnapshot, envelope: Envelope) -> int | None:
+def _due_at(service: ManagedQueueService, record: Record) -> int | None:
     try:
-        queue = service.settings.queue_name(envelope.execution_pool)
+        queue = service.settings.queue_name(record.envelope.execution_pool)
     except InvalidJobError:  # not declared any more
         return None
-    token = job_token(snapshot.tenant_id, snapshot.id)
+    token = job_token(record.snapshot.tenant_id, record.snapshot.id)
     with connected(service.settings) as client:
         due: Any = client.zscore(pool_keys(queue).delayed, token)
     return None if due is None else int(due)

@@ -16,6 +16,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
     from rich.table import Table
+    from rich.text import Text
 
 #: Columns where nobody looks, as in a pipe or a file.
 _PIPE_WIDTH = 140
@@ -57,11 +58,16 @@ def json_text(value: object) -> str:
         return encode_payload(value, sys.maxsize)
 
 
+def is_live() -> bool:
+    """Whether somebody looks: what is printed goes to a terminal."""
+    return sys.stdout.isatty()
+
+
 def console() -> Console:
     """The terminal, or what takes its place. Without colours in a pipe, and where NO_COLOR is set."""
     from rich.console import Console
 
-    live = sys.stdout.isatty()
+    live = is_live()
     plain = not live or bool(os.environ.get("NO_COLOR"))
     return Console(
         color_system=None if plain else "auto",
@@ -72,6 +78,31 @@ def console() -> Console:
     )
 
 
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+) -> Table:
+    """A table whose cells are folded, and never cut.
+
+    Args:
+        title, columns, rows: what it says; a cell that is a rich text keeps its style.
+        right: the columns of numbers.
+        whole: the columns whose cells stay on one line.
+    """
+    from rich import box
+    from rich.table import Table
+
+    made = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False)
+    made.padding = (0, 1, 0, 0)
+    for column in columns:
+        side: JustifyMethod = "right" if column in right else "left"
+        made.add_column(column, justify=side, overflow="fold", no_wrap=column in whole)
+    return _filled(made, rows)
+
+
 def show_table(
     title: str,
     columns: Sequence[str],
@@ -79,42 +110,36 @@ def show_table(
     right: Sequence[str] = (),
     whole: Sequence[str] = (),
 ) -> None:
-    """A table whose cells are folded, and never cut.
-
-    Args:
-        title, columns, rows: what it says.
-        right: the columns of numbers.
-        whole: the columns whose cells stay on one line.
-    """
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False)
-    table.padding = (0, 1, 0, 0)
-    for column in columns:
-        side: JustifyMethod = "right" if column in right else "left"
-        table.add_column(column, justify=side, overflow="fold", no_wrap=column in whole)
-    _print(table, rows)
+    """Prints a `table`."""
+    console().print(table(title, columns, rows, right, whole))
 
 
 def show_pairs(rows: Iterable[tuple[str, object]], title: str = "") -> None:
     """Names and values, two columns without a head."""
     from rich.table import Table
 
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.title, table.title_justify, table.title_style = title or None, "left", "bold"
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    _print(table, rows)
+    pairs = Table.grid(padding=(0, 2, 0, 0))
+    pairs.title, pairs.title_justify, pairs.title_style = title or None, "left", "bold"
+    pairs.add_column(style="dim", no_wrap=True)
+    pairs.add_column(overflow="fold")
+    console().print(_filled(pairs, rows))
 
 
-def _print(table: Table, rows: Iterable[Sequence[object]]) -> None:
+def _filled(empty: Table, rows: Iterable[Sequence[object]]) -> Table:
     from rich.text import Text
 
     for row in rows:
         # As texts, whose square brackets mean nothing.
-        table.add_row(*(Text(safe(cell)) for cell in row))
-    console().print(table)
+        empty.add_row(*(cell if isinstance(cell, Text) else Text(safe(cell)) for cell in row))
+    return empty
+
+
+def head_lines(*lines: str) -> Text:
+    """What stands above lines that are no table, underlined as a table's head is."""
+    from rich.text import Text
+
+    width = console().width
+    return Text("\n".join([*lines, "─" * width]), style="bold", no_wrap=True, overflow="crop")
 
 
 def show_block(title: str, text: str) -> None:
@@ -148,6 +173,14 @@ def duration(ms: float) -> str:
         if count or parts:
             parts.append(f"{count} {unit}")
     return " ".join(part for part in parts[:2] if not part.startswith("0 "))
+
+
+def age(ms: float) -> str:
+    """A duration in one unit and few characters: `45 s`, `12 min`, `3 h`, `4 d`."""
+    if ms < 1000:
+        return "0 s" if ms < 100 else f"{ms / 1000:.1f} s"
+    unit, size = next(one for one in _UNITS if ms >= one[1])
+    return f"{int(ms // size)} {unit}"
 
 
 def as_document(value: Any, *names: str) -> dict[str, Any]:

@@ -37,12 +37,12 @@ def server(port: int | None, appendonly: bool, folder: Path | None) -> None:
     from xpert_mq.embedded import EmbeddedServer
 
     ending = _ending_signal()
-    with _held(folder) as place:
-        config = {"dir": _quoted(place)} if place else {}
-        running = EmbeddedServer(port=port, appendonly=appendonly or place is not None, config=config)
-        with running:
-            _introduce(running, place)
-            _wait(running, ending)
+    with (
+        _held(folder) as place,
+        EmbeddedServer(port=port, appendonly=appendonly or place is not None, data_folder=place) as running,
+    ):
+        _introduce(running, place)
+        _wait(running, ending)
     click.echo("The server has ended.")
 
 
@@ -71,15 +71,6 @@ def _held(folder: Path | None) -> Iterator[Path | None]:
         except OSError as error:
             raise click.UsageError(f"--dir {folder}: another xpert-mq server keeps its data there") from error
         yield folder.resolve()
-
-
-def _quoted(folder: Path) -> str:
-    """The path as a word of a redis.conf."""
-    text = str(folder)
-    if not text.isprintable():
-        raise click.UsageError(f"--dir {text!r}: a path without control characters is needed")
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def _introduce(running: EmbeddedServer, folder: Path | None) -> None:

