@@ -248,13 +248,15 @@ class AsyncLock(_Hold):
             await asyncio.sleep(self._pause(place, deadline))
         self._owned = True
         self._renewing = asyncio.Lock()
+        self._left = asyncio.Event()
         self._renewer = asyncio.create_task(self._keep(), name="xpert-mq-lock")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._renewer.cancel()
+        # Not by a cancel, which a renewal on its way may swallow.
+        self._left.set()
         try:
             await asyncio.wait([self._renewer])
             if kind is None:
@@ -277,13 +279,18 @@ class AsyncLock(_Hold):
             raise
 
     async def _keep(self) -> None:
-        while self._owned:
-            await asyncio.sleep(self._ttl_ms / 3000)
+        while self._owned and not await self._left_within(self._ttl_ms / 3000):
             async with self._renewing:
                 try:
                     await self._renew()
                 except (QueueUnavailableError, RedisError) as error:
                     self._not_renewed(error)
+
+    async def _left_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._left.wait()
+        return self._left.is_set()
 
     async def _renew(self) -> None:
         if self._owned:

@@ -254,6 +254,18 @@ async def test_async_lock_waits_for_a_renewal_in_flight(async_lock: Make) -> Non
         held._owned = True
 
 
+async def test_async_lock_ends_while_it_is_renewed(async_lock: Make) -> None:
+    """Blocks that end about when a renewal is on its way: none of them hangs."""
+
+    async def take_often(number: int) -> None:
+        for turn in range(30):
+            async with async_lock(f"lock-{number}", ttl_ms=100):
+                await asyncio.sleep(0.1 / 3 + turn * 0.0001)
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(take_often(number) for number in range(20)))
+
+
 async def test_async_lock_one_at_a_time(async_lock: Make) -> None:
     inside: list[int] = []
     most: list[int] = []
