@@ -1,5 +1,12 @@
-"""`python -m examples.demo`: a server, a worker, a producer and some hundred jobs of three tenants, checked at the end.
+"""`python -m examples.demo`: the wechat plugin on a server and two workers of its own, with three tenants, checked.
 
-`plugin` holds the handlers, `plan` says which jobs there are and how each must end, `producer` enqueues them in a
-process of its own, `check` compares what became of them with the plan, and `screen` shows it.
+plan       who sends what when, what goes wrong, and how it must end: all from a seed
+script     plays a tenant's part of the plan, and notes what the plugin told
+processes  the workers and the chat service, as processes
+tries      a module that the workers load too: notes when each try began and ended
+seen       what became of it all, from the plugin's rows, the service's log, the platform's jobs and the tries
+case       all of that in one
+check      what is wrong with it; `turns` has the limits
+figures    the tables at the end
+screen     shows it
 """

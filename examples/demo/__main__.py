@@ -1,180 +1,231 @@
-"""Runs the demo: server, worker, producer; shows the progress, and ends with a table and a verdict.
+"""Runs the demo: server, chat service, workers; shows the progress, and ends with tables and a verdict.
 
-Exit status: 0 if the numbers add up, 1 if something is off, 130 after Ctrl-C.
+Exit status: 0 if all is as planned, 1 if something is wrong, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
+import random
 import signal
-import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
-from examples.demo import check
-from examples.demo.plan import TENANTS, Key, Planned, make_plan
-from examples.demo.screen import Screen
-from xpert_mq import Settings, managed_queue
+from xpert_mq import ManagedQueueError, ManagedQueueService, Settings
 from xpert_mq.embedded import EmbeddedServer
 
-_ROOT = Path(__file__).resolve().parents[2]
-_STARTED_WITHIN = 30
+from ..wechat.rows import Rows
+from . import check, tries
+from .case import Case
+from .figures import job_figures, service_figures
+from .plan import SERVICE, make_plan
+from .processes import DemoError, Processes
+from .screen import OPEN, Screen
+from .script import Script
+from .seen import Observer, behave
+
+# Wherever this package lies: `examples` here, or inside of another.
+_PACKAGE = str(__package__)
+_EXAMPLES = _PACKAGE.rpartition(".")[0]
+_ROOT = Path(__file__).resolve().parents[_PACKAGE.count(".") + 1]
+
+_NODES = ("node1", "node2")
+_THREADS = "4"
+_PREFIX = "xpert:managed-queue"
 _DONE_WITHIN = 45
-_STOPPED_WITHIN = 10
-_LOG_LINES = 20
-_LOOKS_PER_SECOND = 5
+_LOOK_SECONDS = 0.2
+#: Variables by which a deployment's settings would reach the demo.
+_FOREIGN = ("XPERT_MQ_", "MANAGED_QUEUE_", "CELERY", "WECHAT_")
 
 
-class DemoError(Exception):
-    """The demo can't go on."""
-
-
-def main() -> int:
-    """Gives the exit status."""
-    # Also where the shell had it ignored, as for a command in the background.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, _terminated)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Gives the exit status. `argv`: the options, by default those of the process."""
+    arguments = _parser().parse_args(argv)
+    seed = random.SystemRandom().randrange(10_000) if arguments.seed is None else arguments.seed
     try:
-        with tempfile.TemporaryDirectory(prefix="xpert-mq-demo-") as folder, Screen() as screen:
-            # Away from here, so that no `.env` of a deployment is read.
-            os.chdir(folder)
-            try:
-                return _run(screen, Path(folder))
-            finally:
-                os.chdir(_ROOT)
-    except DemoError as error:
+        with _signals(), tempfile.TemporaryDirectory(prefix="xpert-mq-demo-") as folder, Screen() as screen:
+            return _Demo(screen, Path(folder), seed).run(keep=arguments.keep)
+    except (DemoError, ManagedQueueError) as error:
         print(f"The demo failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Interrupted; worker and server have been stopped.", file=sys.stderr)
+        print("Interrupted; all that the demo started has been stopped.", file=sys.stderr)
         return 130
 
 
-def _run(screen: Screen, folder: Path) -> int:
-    plan = make_plan()
-    started = time.monotonic()
-    with EmbeddedServer() as server:
-        _configure(server.url)
-        screen.say(f"Server: {server.url} (pid {server.pid})")
-        with _worker(folder / "worker.log") as worker:
-            screen.say(f"Worker: celery -A xpert_mq worker --pool threads (pid {worker.pid})")
-            _wait_until_ready(worker, folder / "worker.log")
-            screen.say(f"Producer: {len(plan)} jobs of {len(TENANTS)} tenants")
-            told = check.read_told(_producer_lines())
-            _watch(screen, plan, told, worker, folder / "worker.log")
-            seen = check.look(plan)
-    screen.table(check.rows(plan, seen))
-    found = check.faults(plan, told, seen)
-    screen.faults(found)
-    took = f"{time.monotonic() - started:.1f} s"
-    if found:
-        screen.say(f"{len(found)} things are off, in {took}.")
-        return 1
-    screen.say(_verdict(plan, told, seen) + f" All as planned, in {took}.")
-    return 0
-
-
-def _terminated(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def _configure(url: str) -> None:
-    """For this process and those that it starts: the demo's own settings and none of a deployment's."""
-    for field in Settings.model_fields.values():
-        os.environ.pop(str(field.validation_alias), None)
-    os.environ |= {
-        "XPERT_MQ_REDIS_URL": url,
-        "MANAGED_QUEUE_PREFIX": "demo",
-        "XPERT_MQ_PLUGINS": "examples.demo.plugin",
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH")))),
-    }
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {_PACKAGE}",
+        description="Three tenants send and receive chat messages; all that happened is checked.",
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="repeat the plan of this seed")
+    parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C, to look around")
+    return parser
 
 
 @contextlib.contextmanager
-def _worker(log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "celery", "-A", "xpert_mq", "worker", "--pool", "threads", "--loglevel", "INFO"]
-    with log.open("wb") as output:
-        # A session of its own: Ctrl-C reaches the demo alone, which then stops the worker in order.
-        worker = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+def _signals() -> Iterator[None]:
+    """Whatever asks the demo to end is a KeyboardInterrupt."""
+    # Also where the shell had SIGINT ignored, as for a command in the background.
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        yield worker
+        yield
     finally:
-        worker.terminate()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+class _Demo:
+    def __init__(self, screen: Screen, folder: Path, seed: int) -> None:
+        self._screen = screen
+        self._folder = folder
+        self._seed = seed
+        self._plan = make_plan(seed)
+        self._database = folder / "wechat.sqlite3"
+        self._tries = folder / "tries.jsonl"
+        self._totals = {plan.tenant: plan.messages for plan in self._plan}
+
+    def run(self, *, keep: bool) -> int:
+        """Gives the exit status."""
+        begin = time.monotonic()
+        with EmbeddedServer() as server:
+            self._screen.say(f"Server   {server.url} (pid {server.pid})")
+            env = self._environment(server.url)
+            # The service goes last, so that no worker misses it.
+            with Processes(self._folder, env) as service, Processes(self._folder, env) as nodes:
+                url = self._start(service, nodes)
+                self._screen.say(
+                    f"Plan     {sum(self._totals.values())} messages of {len(self._plan)} tenants: --seed {self._seed}"
+                )
+                settings = Settings(redis_url=server.url, prefix=_PREFIX)
+                with contextlib.closing(ManagedQueueService(settings)) as queue:
+                    found = self._play(queue, url, service, nodes)
+                self._screen.say(self._verdict(found, time.monotonic() - begin))
+                if keep:
+                    self._keep(server.url, url, service, nodes)
+        return int(any(found.values()))
+
+    def _environment(self, redis_url: str) -> dict[str, str]:
+        own = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
+        return own | {
+            "XPERT_MQ_REDIS_URL": redis_url,
+            "XPERT_MQ_PLUGINS": f"{_EXAMPLES}.wechat",
+            "MANAGED_QUEUE_PREFIX": _PREFIX,
+            "WECHAT_DATABASE": str(self._database),
+            tries.VARIABLE: str(self._tries),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH")))),
+        }
+
+    def _start(self, service: Processes, nodes: Processes) -> str:
+        """Gives the service's address, when all is ready."""
+        worker = ("-m", "celery", "-A", "xpert_mq", "worker", "--pool", "threads", "-c", _THREADS, "-l", "INFO")
+        started = [nodes.start(name, *worker, "-n", f"{name}@%h", "-I", tries.__name__) for name in _NODES]
+        chat = service.start("service", "-m", f"{_EXAMPLES}.wechat.server", "--port", "0")
+        url = chat.wait_for("http://")
+        self._screen.say(f"Service  {url} (pid {chat.pid})")
+        for node in started:
+            node.wait_for(" ready.")
+            self._screen.say(f"Worker   {node.name}, {_THREADS} threads (pid {node.pid})")
+        return url
+
+    def _play(self, queue: ManagedQueueService, url: str, *running: Processes) -> dict[str, list[str]]:
+        """Plays the plan to its end; gives what is wrong."""
+        behave(url, {**SERVICE, "faults": {text: one for plan in self._plan for text, one in plan.faults.items()}})
+        rows = Rows(self._database)
+        observer = Observer(queue, rows, url, self._tries)
+        stop = threading.Event()
+        scripts = {plan.tenant: Script(plan, queue, rows, stop) for plan in self._plan}
+        with rows.held_open(), _played(list(scripts.values()), url, stop) as playing:
+            self._watch(observer, scripts, playing, running)
+        seen = observer.look(list(scripts))
+        self._screen.tables(job_figures(seen), service_figures(self._plan, seen.log))
+        told = {tenant: script.told for tenant, script in scripts.items()}
+        found = check.faults(Case(self._plan, told, seen))
+        self._screen.checks(found)
+        return found
+
+    def _watch(
+        self,
+        observer: Observer,
+        scripts: dict[str, Script],
+        playing: Sequence[Future[None]],
+        running: Sequence[Processes],
+    ) -> None:
+        """Shows the progress until all messages are at their end, or the time is over: then the check says more."""
+        deadline = time.monotonic() + _DONE_WITHIN
+        while time.monotonic() < deadline:
+            _check(running)
+            played = all(one.done() and one.result() is None for one in playing)
+            statuses = {tenant: observer.statuses(tenant) for tenant in scripts}
+            is_open = any(counts[status] for counts in statuses.values() for status in OPEN)
+            for tenant, script in scripts.items():
+                statuses[tenant] += Counter(refused=len(script.told.refused))
+            self._screen.show(statuses, self._totals)
+            if played and not is_open:
+                break
+            time.sleep(_LOOK_SECONDS)
+        else:
+            self._screen.say(f"Not all messages were at their end within {_DONE_WITHIN} s. The ends of the logs:")
+            for processes in running:
+                self._screen.say(processes.tails())
+
+    def _verdict(self, found: dict[str, list[str]], took: float) -> str:
+        number = sum(map(len, found.values()))
+        said = f"Not as planned (faults: {number})" if number else "All as planned"
+        return f"{said}, in {took:.1f} s. To repeat the plan: --seed {self._seed}"
+
+    def _keep(self, redis_url: str, url: str, *running: Processes) -> None:
+        """Until Ctrl-C, which here is not an interruption."""
+        self._screen.say(
+            _HINTS.format(root=_ROOT, redis_url=redis_url, examples=_EXAMPLES, database=self._database, url=url)
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                _check(running)
+                time.sleep(_LOOK_SECONDS)
+
+
+_HINTS = """
+Everything goes on running until Ctrl-C. In another terminal:
+
+  cd {root}
+  export XPERT_MQ_REDIS_URL={redis_url} XPERT_MQ_PLUGINS={examples}.wechat
+  xpert-mq queues --watch
+  xpert-mq jobs list
+  xpert-mq doctor
+  curl {url}/log
+
+The service is at {url}, the plugin's rows are in
+{database}, beside the logs of workers and service."""
+
+
+def _check(running: Sequence[Processes]) -> None:
+    for processes in running:
+        processes.check()
+
+
+@contextlib.contextmanager
+def _played(scripts: Sequence[Script], url: str, stop: threading.Event) -> Iterator[list[Future[None]]]:
+    """Plays the scripts at the same time; the end of the block stops those that still play."""
+    with ThreadPoolExecutor(len(scripts)) as threads:
         try:
-            worker.wait(_STOPPED_WITHIN)
-        except subprocess.TimeoutExpired:
-            raise DemoError(f"the worker did not end within {_STOPPED_WITHIN} s\n{_tail(log)}") from None
+            begin = time.monotonic()
+            yield [threads.submit(script.play, url, begin) for script in scripts]
         finally:
-            # Where it hangs, or Ctrl-C came again.
-            worker.kill()
-            worker.wait()
-
-
-def _wait_until_ready(worker: subprocess.Popen[bytes], log: Path) -> None:
-    # Not before the settings are there: the application reads them when it is imported.
-    from xpert_mq import app
-
-    deadline = time.monotonic() + _STARTED_WITHIN
-    while not app.control.ping(timeout=0.3):
-        _check_alive(worker, log)
-        if time.monotonic() > deadline:
-            raise DemoError(f"the worker was not ready within {_STARTED_WITHIN} s\n{_tail(log)}")
-
-
-def _check_alive(worker: subprocess.Popen[bytes], log: Path) -> None:
-    if worker.poll() is not None:
-        raise DemoError(f"the worker ended with status {worker.returncode}\n{_tail(log)}")
-
-
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
-
-
-def _producer_lines() -> list[str]:
-    command = [sys.executable, "-m", "examples.demo.producer"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_STARTED_WITHIN, check=True)
-    except subprocess.CalledProcessError as error:
-        raise DemoError(f"the producer failed\n{error.stderr}") from error
-    return done.stdout.splitlines()
-
-
-def _watch(
-    screen: Screen, plan: Sequence[Planned], told: dict[Key, check.Told], worker: subprocess.Popen[bytes], log: Path
-) -> None:
-    """Shows what the jobs do until all have ended, or the time is over: then the check says what is missing."""
-    states = {job.key: "cancelled" if _was_cancelled(job, told) else "unknown" for job in plan}
-    deadline = time.monotonic() + _DONE_WITHIN
-    while True:
-        _check_alive(worker, log)
-        for (tenant, job_id), state in states.items():
-            if state not in ("completed", "failed", "cancelled"):
-                job = managed_queue.get_job(job_id, tenant_id=tenant)
-                states[tenant, job_id] = job.state if job else "unknown"
-        screen.show({tenant: Counter(states[key] for key in states if key[0] == tenant) for tenant in TENANTS})
-        if all(state in ("completed", "failed", "cancelled") for state in states.values()):
-            return
-        if time.monotonic() > deadline:
-            screen.say(f"Not all jobs have ended within {_DONE_WITHIN} s.")
-            return
-        time.sleep(1 / _LOOKS_PER_SECOND)
-
-
-def _was_cancelled(job: Planned, told: dict[Key, check.Told]) -> bool:
-    return job.key in told and told[job.key].cancel == "cancelled"
-
-
-def _verdict(plan: Sequence[Planned], told: dict[Key, check.Told], seen: check.Seen) -> str:
-    states = Counter(snapshot.state for snapshot in seen.snapshots.values() if snapshot)
-    cancelled = sum(_was_cancelled(job, told) for job in plan)
-    ended = f"{states['completed']} completed, {states['failed']} failed for good, {cancelled} cancelled"
-    return f"{len(plan)} jobs: {ended}; {seen.starts.total()} starts."
+            stop.set()
 
 
 if __name__ == "__main__":

@@ -1,167 +1,207 @@
-"""What became of the jobs, read from the system, and what is wrong with it."""
+"""What is wrong: the plan, what the plugin told, and what has been seen, held against each other.
+
+The service's log is the judge. All that it says of a message must be explained by the plan.
+"""
 
 from __future__ import annotations
 
-import json
-import statistics
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
-from examples.demo.plan import TENANTS, Key, Planned, organization_of
-from examples.demo.plugin import tally_key
-from xpert_mq import JobSnapshot, managed_queue, request_context
-
-
-@dataclass(frozen=True)
-class Told:
-    """What the producer said about a job: enqueueings that made one, and the outcome of its cancel."""
-
-    created: int
-    cancel: str | None
+from ..wechat.messages import Message, OutboundRow
+from ..wechat.server import Entry
+from .case import CLOCKS, Case, by
+from .plan import TenantPlan
+from .script import Told
+from .turns import limit_faults
 
 
-@dataclass
-class Seen:
-    """What the system says about all jobs, and the handlers about their starts."""
-
-    snapshots: dict[Key, JobSnapshot | None] = field(default_factory=dict)
-    starts: Counter[Key] = field(default_factory=Counter)
-    submissions: Counter[Key] = field(default_factory=Counter)
-    #: By tenant and id, for ids that only another tenant uses: the snapshots that must not be there.
-    strangers: dict[Key, JobSnapshot | None] = field(default_factory=dict)
+def faults(case: Case) -> dict[str, list[str]]:
+    """What is wrong, in words, by what was checked."""
+    return {what: list(check(case)) for what, check in CHECKS.items()}
 
 
-def read_told(lines: Iterable[str]) -> dict[Key, Told]:
-    """The producer's output."""
-    told = (json.loads(line) for line in lines)
-    return {(tenant, job_id): Told(created, cancel) for tenant, job_id, created, cancel in told}
+# --- Outbound: once, whole, by its own tenant -------------------------------------------------------------------------
 
 
-def look(plan: Sequence[Planned]) -> Seen:
-    """Reads everything that `faults` compares."""
-    seen = Seen()
-    ids = {tenant: {job.job_id for job in plan if job.tenant == tenant} for tenant in TENANTS}
-    for tenant in TENANTS:
-        with request_context(tenant_id=tenant, organization_id=organization_of(tenant)):
-            for job_id in ids[tenant]:
-                seen.snapshots[tenant, job_id] = managed_queue.get_job(job_id)
-            for job_id in set().union(*ids.values()) - ids[tenant]:
-                seen.strangers[tenant, job_id] = managed_queue.get_job(job_id)
-            seen.starts.update(_tally(tenant, "starts"))
-            seen.submissions.update(_tally(tenant, "submissions"))
-    return seen
+def _sent(case: Case) -> Iterator[str]:
+    requests: dict[str, list[Entry]] = defaultdict(list)
+    for entry in case.requests("/messages"):
+        requests[entry.content["text"]].append(entry)
+    for plan in case.plan:
+        rows = {row.text: row for row in case.seen.outbound[plan.tenant]}
+        for message in plan.fates:
+            own = requests.pop(message.text, [])
+            for fault in _faults_of(plan, case.told[plan.tenant], message, rows.get(message.text), own):
+                yield f"{_named(plan, message)} {fault}"
+    for text in requests:
+        yield f"the service got {text!r}, which nobody has planned"
 
 
-def _tally(tenant: str, name: str) -> dict[Key, int]:
-    counts: Any = managed_queue.get_redis().hgetall(tally_key(name))
-    return {(tenant, job_id.decode()): int(number) for job_id, number in counts.items()}
+def _faults_of(
+    plan: TenantPlan, told: Told, message: Message, row: OutboundRow | None, requests: Sequence[Entry]
+) -> Iterator[str]:
+    status = _status(plan, told, message)
+    taken = sum(entry.outcome == "accepted" for entry in requests)
+    outcomes = [entry.outcome for entry in requests if entry.outcome != "throttled"]
+    if status == "sent" and not taken:
+        yield "is lost: the service never took it"
+    elif taken > (status == "sent"):
+        yield f"was to be {status or 'refused'}, and the service took it {taken} times"
+    elif outcomes != (planned := _outcomes(plan, message, status)):
+        yield f"was to be {planned} at the service, and was {outcomes}"
+    if (row.status if row else None) != status:
+        yield f"is {row.status if row else 'unknown'} in the plugin's rows, not {status or 'unknown'}"
+    for entry in requests:
+        yield from _faults_of_request(plan, told, message, row, entry)
 
 
-def faults(plan: Sequence[Planned], told: Mapping[Key, Told], seen: Seen) -> list[str]:
-    """All that is off, in words; nothing if the numbers add up."""
-    found = [
-        f"{tenant} sees the job {job_id} of another tenant" for (tenant, job_id), job in seen.strangers.items() if job
-    ]
-    unplanned = (seen.starts.keys() | told.keys()) - {job.key for job in plan}
-    found += [f"{_named(key)} is not in the plan" for key in sorted(unplanned)]
-    for job in plan:
-        found += [f"{_named(job.key)} ({job.kind}) {fault}" for fault in _faults_of(job, told.get(job.key), seen)]
-    return found
+def _status(plan: TenantPlan, told: Told, message: Message) -> str | None:
+    """What its row must say; None: there must be none."""
+    fate = plan.fates[message]
+    if fate == "open":
+        return "cancelled" if told.cancelled.get(message) else "sent"
+    return None if fate == "refused" else fate
 
 
-def _faults_of(job: Planned, told: Told | None, seen: Seen) -> Iterator[str]:
-    if job.copies and (told is None or told.created != 1):
-        yield f"was to be made once in {job.copies} enqueueings, not {told.created if told else 0} times"
-    snapshot, starts = seen.snapshots.get(job.key), seen.starts[job.key]
-    cancelled = told is not None and told.cancel == "cancelled"
-    if job.outcome == "cancelled" and not cancelled:
-        yield f"could not be cancelled: {told.cancel if told else 'the producer never tried'}"
-    if cancelled:
-        if snapshot is not None:
-            yield f"was cancelled, and is still there: {snapshot.state}"
-        if starts:
-            yield f"was cancelled, and its handler ran {starts} times"
-        return
-    if snapshot is None:
-        yield "is lost: the system does not know it"
-        return
-    if job.starts is not None and starts != job.starts:
-        yield f"was to start {job.starts} times, not {starts}"
-    if job.starts is None and starts < 1:
-        yield "never started"
-    if job.kind == "checkpointed" and seen.submissions[job.key] != 1:
-        yield f"was submitted to the provider {seen.submissions[job.key]} times, not once"
-    yield from _faults_of_snapshot(job, snapshot)
+def _outcomes(plan: TenantPlan, message: Message, status: str | None) -> list[str]:
+    """What the service must have said, throttling aside."""
+    planned = plan.faults.get(message.text, [])
+    said = ["accepted" if fault == "lost" else fault for fault in planned]
+    if status == "sent":
+        said.append("duplicate" if "lost" in planned else "accepted")
+    return list(said)
 
 
-def _faults_of_snapshot(job: Planned, snapshot: JobSnapshot) -> Iterator[str]:
-    expected = "failed" if job.outcome == "failed" else "completed"
-    if snapshot.state != expected:
-        yield f"is {snapshot.state} ({snapshot.failed_reason}), not {expected}"
-        return
-    if snapshot.attempts_made != job.tries or len(snapshot.stacktrace) != job.tries - (expected == "completed"):
-        yield f"took {snapshot.attempts_made} tries ({len(snapshot.stacktrace)} stack traces), not {job.tries}"
-    early = snapshot.timestamp + job.not_before_ms - (snapshot.processed_on or 0)
+def _faults_of_request(
+    plan: TenantPlan, told: Told, message: Message, row: OutboundRow | None, entry: Entry
+) -> Iterator[str]:
+    if entry.token != plan.token(message.integration):
+        yield f"was sent with the token {entry.token!r}"
+    if entry.content != _content(message):
+        yield f"was sent as {entry.content}"
+    if row is None or entry.key != row.id:
+        yield f"was sent with the key {entry.key!r}, which is not its row's"
+    early = told.due.get(message, 0) - CLOCKS - entry.at
     if early > 0:
-        yield f"started {early} ms too early"
-    owners = {snapshot.tenant_id, snapshot.data["tenant"]}
-    if expected == "completed":
-        owners.add(snapshot.return_value["tenant"])
-    if owners != {job.tenant} or snapshot.organization_id != organization_of(job.tenant):
-        yield f"has got mixed up with another tenant's: {owners}"
-    if job.kind == "checkpointed" and snapshot.data.get("phase") != "succeeded":
-        yield f"lost its checkpoint: {snapshot.data}"
+        yield f"was sent {early * 1000:.0f} ms too early"
 
 
-def _named(key: Key) -> str:
-    return f"{key[0]}'s job {key[1]}"
+def _content(message: Message) -> dict[str, str]:
+    return {
+        "account": message.account,
+        "contact": message.contact,
+        "message_id": message.message_id,
+        "text": message.text,
+    }
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the final table: a logical job of a tenant."""
-
-    tenant: str
-    plugin: str
-    job: str
-    planned: int
-    completed: int
-    failed: int
-    cancelled: int
-    tries: int
-    starts: int
-    wait_p50_ms: float | None
+# --- Cancels and pauses -----------------------------------------------------------------------------------------------
 
 
-def rows(plan: Sequence[Planned], seen: Seen) -> list[Row]:
-    """Counts and times per tenant and logical job. A wait is counted from the moment when a job could have run, for
-    those that started once.
-    """
-    groups: dict[tuple[str, tuple[str, str, str]], list[Planned]] = {}
-    for job in plan:
-        groups.setdefault((job.tenant, job.logical), []).append(job)
-    return [_row(tenant, logical, jobs, seen) for (tenant, logical), jobs in groups.items()]
+def _kept_back(case: Case) -> Iterator[str]:
+    for plan in case.plan:
+        told = case.told[plan.tenant]
+        for message, fate in plan.fates.items():
+            if fate == "cancelled" and not told.cancelled.get(message):
+                yield f"{_named(plan, message)} could not be cancelled"
+            if (fate == "refused") != (message in told.refused):
+                yield f"{_named(plan, message)} was {'kept' if fate == 'refused' else 'refused'}"
+        for pause in told.pauses:
+            for entry in case.requests("/messages"):
+                is_its = (entry.token, entry.content["account"]) == (plan.token(pause.integration), pause.account)
+                if is_its and pause.begin < entry.at < pause.end and entry.key not in pause.sending:
+                    yield f"{plan.tenant}: {entry.content['text']!r} was sent while {pause.account} was paused"
 
 
-def _row(tenant: str, logical: tuple[str, str, str], jobs: Sequence[Planned], seen: Seen) -> Row:
-    kept = [snapshot for job in jobs if (snapshot := seen.snapshots.get(job.key)) is not None]
-    states = Counter(snapshot.state for snapshot in kept)
-    waits = [
-        snapshot.processed_on - snapshot.timestamp - snapshot.opts.delay_ms
-        for snapshot in kept
-        if snapshot.processed_on is not None and seen.starts[tenant, snapshot.id] == 1
-    ]
-    return Row(
-        tenant=tenant,
-        plugin=logical[0].rpartition("/plugin-")[2],
-        job=logical[2],
-        planned=len(jobs),
-        completed=states["completed"],
-        failed=states["failed"],
-        cancelled=len(jobs) - len(kept),
-        tries=sum(snapshot.attempts_made for snapshot in kept),
-        starts=sum(seen.starts[job.key] for job in jobs),
-        wait_p50_ms=statistics.median(waits) if waits else None,
+# --- Inbound: whole conversations, in order, once ---------------------------------------------------------------------
+
+
+def _conversations(case: Case) -> Iterator[str]:
+    dispatches = by(
+        (entry for entry in case.requests("/dispatches") if entry.outcome == "accepted"),
+        lambda entry: (entry.token, entry.content["account"], entry.content["contact"]),
     )
+    for plan in case.plan:
+        conversations = by(plan.inbound, lambda one: (one.integration, one.account, one.contact))
+        for (integration, account, contact), messages in conversations.items():
+            own = dispatches.pop((plan.token(integration), account, contact), [])
+            for fault in _faults_of_conversation(case, plan, messages, own):
+                yield f"{plan.tenant}/{integration}: the conversation of {account} with {contact} {fault}"
+        for row in case.seen.inbound[plan.tenant]:
+            if row.status != "dispatched":
+                yield f"{plan.tenant}: inbound {row.text!r} is {row.status} in the plugin's rows"
+    for (token, account, contact), own in dispatches.items():
+        yield f"the service got {len(own)} dispatches of {account} and {contact} with {token}, which nobody has planned"
+
+
+def _faults_of_conversation(
+    case: Case, plan: TenantPlan, messages: Sequence[Message], dispatches: Sequence[Entry]
+) -> Iterator[str]:
+    planned = [message.text for message in messages]
+    texts = [text for entry in dispatches for text in entry.content["texts"]]
+    number = Counter(texts)
+    yield from (f"has {text!r} of another" for text in number if text not in planned)
+    yield from (f"was dispatched without {text!r}" for text in planned if not number[text])
+    yield from (f"was dispatched with {text!r} {number[text]} times" for text in planned if number[text] > 1)
+    if sorted(texts) == sorted(planned):
+        if texts != planned:
+            yield "was dispatched out of order"
+        yield from _faults_of_debounce(case, plan, messages, dispatches)
+
+
+def _faults_of_debounce(
+    case: Case, plan: TenantPlan, messages: Sequence[Message], dispatches: Sequence[Entry]
+) -> Iterator[str]:
+    """Not before it is quiet, and then with all that had been gathered."""
+    told = case.told[plan.tenant]
+    quiet = plan.integration(messages[0].integration, "").debounce_ms / 1000
+    received = {message.text: told.received[message] for message in messages}
+    for entry in dispatches:
+        waited = entry.at - received[entry.content["texts"][-1]]
+        if waited < quiet - CLOCKS:
+            yield f"was dispatched {waited * 1000:.0f} ms after its last message, not {quiet * 1000:.0f}"
+    tries = by(case.seen.tries, lambda one: (one.tenant, one.job_id.split(":")[1]))
+    rows = {row.text: row.id for row in case.seen.inbound[plan.tenant]}
+    for entry, following in pairwise(dispatches):
+        begin = max((one.began for one in tries.get((plan.tenant, entry.key), ()) if one.began < entry.at), default=0.0)
+        first = following.content["texts"][0]
+        gathered = [one.ended for one in tries.get((plan.tenant, rows.get(first, "")), ()) if one.again_ms is None]
+        if any(ended < begin for ended in gathered):
+            yield f"was dispatched without {first!r}, which had been gathered"
+
+
+# --- Jobs -------------------------------------------------------------------------------------------------------------
+
+
+def _jobs(case: Case) -> Iterator[str]:
+    """Each has ended, as its message has, and for its own tenant."""
+    for plan in case.plan:
+        fail = {row.id for row in case.seen.outbound[plan.tenant] if _fails(plan, row)}
+        for (tenant, job_id), job in case.seen.jobs.items():
+            if tenant != plan.tenant or job is None:
+                continue
+            if job.state not in ("completed", "failed"):
+                yield f"{tenant}'s job {job_id} has not ended: it is {job.state}"
+            elif job.state == "failed" and job_id.split(":")[1] not in fail:
+                yield f"{tenant}'s job {job_id} failed: {job.failed_reason}"
+            if job.tenant_id != tenant:
+                yield f"{tenant}'s job {job_id} belongs to {job.tenant_id}"
+
+
+def _fails(plan: TenantPlan, row: OutboundRow) -> bool:
+    return row.status == "failed" or "refused" in plan.faults.get(row.text, ())
+
+
+def _named(plan: TenantPlan, message: Message) -> str:
+    return f"{plan.tenant}/{message.integration}: message {message.message_id} of {message.account}"
+
+
+CHECKS: Mapping[str, Callable[[Case], Iterator[str]]] = {
+    "Each message was taken once, with its own tenant's token, as planned": _sent,
+    "What was cancelled, paused or refused was not sent": _kept_back,
+    "Intervals and counters were kept": limit_faults,
+    "Conversations went out whole, in order, once, and when it was quiet": _conversations,
+    "Every job ended as its message did": _jobs,
+}

@@ -25,4 +25,4 @@ may be lost (limits, locks, half an hour of debouncing) is in Redis. Jobs hold i
 """
 
 # A plugin that is a package imports what declares its handlers.
-from examples.wechat import handlers as handlers
+from . import handlers as handlers

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Literal, Self
 
-from examples.wechat.keys import Keys
-from examples.wechat.messages import InboundRow
 from xpert_mq import ManagedQueueService
 from xpert_mq.locks import AsyncLock, LockLostError
+
+from .keys import Keys
+from .messages import InboundRow
 
 Status = Literal["pending", "dispatching", "dispatched"]
 
@@ -54,12 +56,10 @@ class Batch:
     def texts(self) -> list[str]:
         return [text for _, _, text in self.messages]
 
-    def with_message(self, row: InboundRow) -> Self:
-        """The same batch if the row is in it already. Jobs come in any order, messages stand in that of arrival."""
-        if row.id in self.row_ids:
-            return self
-        messages = tuple(sorted((*self.messages, (row.seq, row.id, row.text))))
-        return replace(self, version=self.version + 1, messages=messages)
+    def with_messages(self, rows: Iterable[InboundRow]) -> Self:
+        """The same batch if the rows are in it already. Jobs come in any order, messages stand in that of arrival."""
+        messages = tuple(sorted({*self.messages, *((row.seq, row.id, row.text) for row in rows)}))
+        return self if messages == self.messages else replace(self, version=self.version + 1, messages=messages)
 
     def having(self, status: Status) -> Self:
         return replace(self, status=status)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from examples.wechat.settings import Integration
+from .settings import Integration
 
 
 class NotDeliveredError(Exception):

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 
-from examples.wechat import keys
-from examples.wechat.batches import Batch, Batches
-from examples.wechat.client import NotDeliveredError, RefusedError, ThrottledError, deliver
-from examples.wechat.messages import InboundRow
-from examples.wechat.rows import Rows
-from examples.wechat.settings import Integration
 from xpert_mq import Defer, ManagedQueueService, UnrecoverableError
 from xpert_mq.locks import AsyncLock, LockUnavailableError
+
+from . import keys
+from .batches import Batch, Batches
+from .client import NotDeliveredError, RefusedError, ThrottledError, deliver
+from .messages import InboundRow
+from .rows import Rows
+from .settings import Integration
 
 #: How long a job waits for the lock in its place; then it gives up the place, and comes back.
 _WAIT_MS = 100
@@ -31,7 +32,10 @@ class Debounce:
         self._batches = Batches(queue)
 
     async def aggregate(self, row_id: str, round_: int) -> str:
-        """Adds the message to the batch, and schedules its flush. Run again, it adds nothing and schedules the same."""
+        """Adds the message, and those that wait with it, to the batch, and schedules its flush.
+
+        Run again, it adds nothing and schedules the same.
+        """
         row, integration = await self._row(row_id)
         if row is None or integration is None or row.round != round_:
             return _NOTHING_TO_DO
@@ -82,10 +86,12 @@ class Debounce:
             # Left by a worker that died, or by tries without an answer: nothing may be added to it, so it ends first.
             await self._dispatch(batch, integration, lock)
             batch = None
-        now = await asyncio.to_thread(self._rows.inbound, row.id)
-        if now is None or now.status != "received":
+        # All that the conversation has, not this message alone: jobs overtake each other, and a later message that is
+        # dispatched before an earlier one would be out of order.
+        received = await asyncio.to_thread(self._rows.received_with, row)
+        if row.id not in [one.id for one in received]:
             return None
-        batch = (batch or Batch.begin(row)).with_message(row)
+        batch = (batch or Batch.begin(row)).with_messages(received)
         return await self._save(batch, integration, lock)
 
     async def _schedule_flush(self, row: InboundRow, batch: Batch, integration: Integration) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from examples.wechat import keys
-from examples.wechat.debounce import Debounce
-from examples.wechat.rows import Rows
-from examples.wechat.sending import Sending
-from examples.wechat.settings import get_settings
 from xpert_mq import MANAGED_QUEUE_SERVICE_TOKEN, ManagedQueueJob, PluginContext, plugin_job_processor
+
+from . import keys
+from .debounce import Debounce
+from .rows import Rows
+from .sending import Sending
+from .settings import get_settings
 
 Job = ManagedQueueJob[dict[str, Any]]
 

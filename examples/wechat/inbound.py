@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from examples.wechat import keys
-from examples.wechat.messages import InboundRow, Message
-from examples.wechat.rows import Rows
 from xpert_mq import ManagedQueueService
+
+from . import keys
+from .messages import InboundRow, Message
+from .rows import Rows
 
 _ATTEMPTS = 5
 _BACKOFF_MS = 1000

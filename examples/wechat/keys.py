@@ -6,8 +6,9 @@ outside of handlers too, where the platform doesn't know whose code runs.
 
 from __future__ import annotations
 
-from examples.wechat.messages import InboundRow, OutboundRow
 from xpert_mq import ManagedQueueService
+
+from .messages import InboundRow, OutboundRow
 
 PLUGIN = "wechat-example"
 OUTBOUND_QUEUE = "wechat.outbound"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from examples.wechat.keys import Keys
-from examples.wechat.settings import Integration
 from xpert_mq import ManagedQueueService
+
+from .keys import Keys
+from .settings import Integration
 
 # KEYS: what holds the account back, then the turns, each there as long as nobody may send; then the counters.
 # ARGV: 1 to take a turn or 0 to look, how many turns, each one's interval, and each counter's window and limit. In ms.

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from examples.wechat import keys
-from examples.wechat.database import now_ms
-from examples.wechat.messages import PENDING, WAITING, Message, OutboundRow
-from examples.wechat.rows import Rows
-from examples.wechat.settings import Integration
 from xpert_mq import JobIdConflictError, ManagedQueueService
+
+from . import keys
+from .database import now_ms
+from .messages import PENDING, WAITING, Message, OutboundRow
+from .rows import Rows
+from .settings import Integration
 
 #: Rows that one `resume` sets going.
 RESUMED_AT_ONCE = 100

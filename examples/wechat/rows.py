@@ -10,9 +10,9 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from examples.wechat.database import OWN, Database, Transaction, now_ms
-from examples.wechat.messages import PENDING, WAITING, InboundRow, Message, OutboundRow, Row
-from examples.wechat.settings import Integration
+from .database import OWN, Database, Transaction, now_ms
+from .messages import PENDING, WAITING, InboundRow, Message, OutboundRow, Row
+from .settings import Integration
 
 _COLUMNS = "seq, integration, account, contact, message_id, id, text, status, round, reason"
 _OUTBOUND = f"{_COLUMNS}, due_ms"
@@ -62,6 +62,21 @@ class Rows(Database):
                 **whose,
             )
         return _outbound(rows)
+
+    def pause_with_others(self, row: OutboundRow) -> bool:
+        """Pauses a waiting row whose account or contact is paused. One statement, so that no `resume` comes between:
+        a row that is paused after it would wait for ever.
+        """
+        pause = f"FROM pause WHERE {_ACCOUNT} AND contact IN ('', :contact)"
+        found = self.run(
+            f"UPDATE outbound SET status = 'paused', reason = (SELECT reason {pause} LIMIT 1), updated_ms = :now"
+            f" WHERE {OWN} AND id = :id AND round = :round AND status IN {WAITING} AND EXISTS (SELECT 1 {pause})"
+            " RETURNING id",
+            **_whose(row),
+            id=row.id,
+            round=row.round,
+        )
+        return bool(found)
 
     def resume(self, integration: str, account: str, contact: str, limit: int) -> list[OutboundRow]:
         """Ends a pause; gives the rows that wait again, in a new round: the oldest, and not more than `limit`."""
@@ -165,6 +180,15 @@ class Rows(Database):
     def inbound(self, id_: str) -> InboundRow | None:
         found = self.run(f"SELECT {_COLUMNS} FROM inbound WHERE {OWN} AND id = :id", id=id_)
         return _inbound(found)[0] if found else None
+
+    def received_with(self, row: InboundRow) -> list[InboundRow]:
+        """The row's conversation, as far as it is not dispatched; oldest first."""
+        return _inbound(
+            self.run(
+                f"SELECT {_COLUMNS} FROM inbound WHERE {_ACCOUNT} AND contact = :contact AND status = 'received'",
+                **_whose(row),
+            )
+        )
 
     def end_inbound(self, ids: Iterable[str], status: str, reason: str | None = None) -> None:
         """The received among these rows are dispatched, or failed."""

@@ -13,16 +13,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from examples.wechat import keys
-from examples.wechat.client import NotDeliveredError, RefusedError, ThrottledError, deliver
-from examples.wechat.database import now_ms
-from examples.wechat.limits import Limits
-from examples.wechat.messages import PENDING, WAITING, OutboundRow
-from examples.wechat.outbound import Outbound
-from examples.wechat.rows import Rows
-from examples.wechat.settings import Integration
 from xpert_mq import Defer, ManagedQueueService, UnrecoverableError
 from xpert_mq.locks import Lock, LockUnavailableError
+
+from . import keys
+from .client import NotDeliveredError, RefusedError, ThrottledError, deliver
+from .database import now_ms
+from .limits import Limits
+from .messages import PENDING, OutboundRow
+from .outbound import Outbound
+from .rows import Rows
+from .settings import Integration
 
 _NOTHING_TO_DO = "nothing to do"
 
@@ -87,14 +88,10 @@ class _One:
         lock.ensure_owned()
         try:
             self._request()
-        except ThrottledError as error:
-            # The service's own limit is no failure either.
-            self._limits.hold(error.retry_after_ms)
-            self.defer(error.retry_after_ms, str(error), status="deferred")
-            return _NOTHING_TO_DO
         except NotDeliveredError as error:
-            self._note_failure(error)
-            raise
+            # It may have arrived, late even: the intervals hold for every request.
+            self._limits.end_turn()
+            return self._not_delivered(error)
         self._rows.sent(self._row)
         self._limits.end_turn()
         self._limits.succeeded()
@@ -102,9 +99,9 @@ class _One:
 
     def is_paused(self) -> bool:
         """Pauses the row with its account or contact; but one that the service may have already goes on to its end."""
-        if self._row.status == "sending" or not (reason := self._rows.paused(self._row)):
+        if self._row.status == "sending" or not self._rows.paused(self._row):
             return False
-        return self._rows.move(self._row, "paused", after=WAITING, reason=reason) is not None
+        return self._rows.pause_with_others(self._row)
 
     def wait_for_turn(self, *, take: bool) -> bool:
         """Raises Defer if the limits don't allow it now. False: the row is not to be sent any more."""
@@ -131,12 +128,21 @@ class _One:
     def _request(self) -> None:
         row = self._row
         content = {"account": row.account, "contact": row.contact, "message_id": row.message_id, "text": row.text}
-        try:
-            deliver(self._integration, "/messages", row.id, content)
-        except RefusedError as error:
+        deliver(self._integration, "/messages", row.id, content)
+
+    def _not_delivered(self, error: NotDeliveredError) -> str:
+        """Raises Defer where the service only wants to wait, else what went wrong."""
+        if isinstance(error, ThrottledError):
+            # The service's own limit is no failure.
+            self._limits.hold(error.retry_after_ms)
+            self.defer(error.retry_after_ms, str(error), status="deferred")
+            return _NOTHING_TO_DO
+        if isinstance(error, RefusedError):
             # No other try can change that.
             self._note_failure(error, for_good=True)
             raise UnrecoverableError(str(error)) from error
+        self._note_failure(error)
+        raise error
 
     def _note_failure(self, error: NotDeliveredError, *, for_good: bool = False) -> None:
         if not for_good and not self._last_try:

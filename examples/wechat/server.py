@@ -12,13 +12,14 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Literal, Self
 
 Outcome = Literal["accepted", "duplicate", "failed", "throttled", "refused", "gone"]
+Fault = Literal["failed", "refused", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Behaviour:
         delay_ms: waits before it answers; the message is taken before.
         throttle, throttle_ms: takes so many requests of a token in that time, the others get 429.
         refuse: texts that it never takes.
+        faults: by text, what goes wrong with the first requests that carry it, one after the other: `failed`, `refused`
+            (this once), or `lost` (taken, and not answered).
     """
 
     fail: int = 0
@@ -56,6 +59,10 @@ class Behaviour:
     throttle: int = 0
     throttle_ms: int = 1000
     refuse: list[str] = field(default_factory=list)
+    faults: dict[str, list[Fault]] = field(default_factory=dict)
+
+    def next_fault(self, texts: Iterable[str]) -> Fault | None:
+        return next((self.faults[text].pop(0) for text in texts if self.faults.get(text)), None)
 
     def counts_down(self, what: Literal["fail", "lose"]) -> bool:
         left: int = getattr(self, what)
@@ -78,6 +85,7 @@ class Service:
         self._lock = threading.Lock()
         self._log: list[Entry] = []
         self._taken: set[tuple[str, str, str]] = set()
+        self._unanswered: set[tuple[str, str, str]] = set()
         self._recent: dict[str, deque[float]] = {}
 
     def log(self) -> list[Entry]:
@@ -97,8 +105,11 @@ class Service:
             oldest = self._recent[token][0]
             return max(1, round((oldest - time.monotonic()) * 1000) + self.behaviour.throttle_ms)
 
-    def loses_answer(self) -> bool:
+    def loses_answer(self, path: str, token: str, key: str) -> bool:
         with self._lock:
+            if (path, token, key) in self._unanswered:
+                self._unanswered.remove((path, token, key))
+                return True
             return self.behaviour.counts_down("lose")
 
     def _outcome(self, request: tuple[str, str, str], content: dict[str, Any], now: float) -> Outcome:
@@ -108,8 +119,14 @@ class Service:
             return "throttled"
         if self.behaviour.counts_down("fail"):
             return "failed"
-        if any(text in self.behaviour.refuse for text in (content.get("text"), *content.get("texts", ()))):
+        texts = [content["text"]] if "text" in content else content.get("texts", [])
+        fault = self.behaviour.next_fault(texts)
+        if fault == "failed" or fault == "refused":
+            return fault
+        if any(text in self.behaviour.refuse for text in texts):
             return "refused"
+        if fault == "lost":
+            self._unanswered.add(request)
         self._taken.add(request)
         return "accepted"
 
@@ -149,7 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
         service.after.wait()
         time.sleep(service.behaviour.delay_ms / 1000)
         if outcome in ("accepted", "duplicate"):
-            if not service.loses_answer():
+            if not service.loses_answer(self.path, token, key):
                 self._answer(200, {"outcome": outcome})
         elif outcome == "throttled":
             self._answer(429, {"error": "too many requests", "retry_after_ms": service.retry_after_ms(token)})
@@ -226,7 +243,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A chat service to try the wechat example with.")
     parser.add_argument("--port", type=int, default=8600)
     server = _Server(parser.parse_args().port)
-    print(f"http://127.0.0.1:{server.server_address[1]}")
+    print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:

@@ -1,35 +1,132 @@
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import pty
 import re
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
+import urllib.request
+from collections.abc import Iterator
+from fcntl import ioctl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from examples.demo import check
-from examples.demo.plan import Key, Planned, make_plan, organization_of
-from xpert_mq import JobSnapshot
-from xpert_mq.models import JobOptions
+from examples.demo.plan import TENANTS, TenantPlan, make_plan
 
 ROOT = Path(__file__).parents[2]
 
 
-def demo() -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "examples.demo"]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+def test_seed_repeats_the_plan() -> None:
+    assert make_plan(3) == make_plan(3)
+    assert [plan.faults for plan in make_plan(3)] != [plan.faults for plan in make_plan(4)]
+    assert [plan.steps for plan in make_plan(3)] != [plan.steps for plan in make_plan(4)]
 
 
-def pids(output: str) -> list[int]:
-    return [int(pid) for pid in re.findall(r"\(pid (\d+)\)", output)]
+def test_plan_has_two_tenants_with_the_same_ids() -> None:
+    acme, globex, initech = make_plan(3)
+
+    assert named(acme) == named(globex)
+    assert named(acme).isdisjoint(named(initech))
+    assert acme.faults.keys() != globex.faults.keys()
+    for plan in (acme, globex, initech):
+        assert set(plan.fates.values()) == {"sent", "failed", "cancelled", "open", "refused"}
+        assert {fault for one in plan.faults.values() for fault in one} == {"failed", "refused", "lost"}
+
+
+def named(plan: TenantPlan) -> set[tuple[str, str, str, str]]:
+    return {(one.integration, one.account, one.contact, one.message_id) for one in (*plan.fates, *plan.inbound)}
+
+
+class Demo:
+    """`python -m examples.demo`, in a pipe or in a terminal of so many columns."""
+
+    def __init__(self, *options: str, columns: int, terminal: bool = False, **env: str) -> None:
+        self._master, output = pty.openpty() if terminal else os.pipe()
+        if terminal:
+            ioctl(output, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
+        own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "FORCE_COLOR")}
+        own |= {"TERM": "xterm-256color"} if terminal else {"COLUMNS": str(columns)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "examples.demo", *options],
+            cwd=ROOT,
+            env=own | env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        os.close(output)
+        self._bytes = b""
+
+    @property
+    def output(self) -> str:
+        """What it has written, terminal codes included."""
+        return self._bytes.decode()
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines without terminal codes."""
+        return [line.rstrip() for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.output))]
+
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes that it names."""
+        return [int(pid) for pid in re.findall(r"\(pid (\d+)\)", self.output)]
+
+    def wait_for(self, text: str, timeout: float = 80) -> None:
+        deadline = time.monotonic() + timeout
+        while text not in self.output:
+            assert time.monotonic() < deadline, self.output
+            assert self._read(), self.output
+
+    def end(self, number: signal.Signals | None = None) -> int:
+        """Its exit status, after it was told to end or has ended by itself."""
+        if number is not None:
+            self._process.send_signal(number)
+        deadline = time.monotonic() + 80
+        while self._read():
+            assert time.monotonic() < deadline, self.output
+        return self._process.wait(10)
+
+    def close(self) -> None:
+        """Lets nothing run on where a test fails."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(20)
+            self._process.kill()
+            self._process.wait()
+        os.close(self._master)
+
+    def _read(self) -> bool:
+        """Whether there may be more."""
+        if not select.select([self._master], [], [], 0.5)[0]:
+            return True
+        try:
+            piece = os.read(self._master, 65536)
+        except OSError:  # a terminal that nobody holds any more
+            return False
+        self._bytes += piece
+        return bool(piece)
+
+
+@contextlib.contextmanager
+def demo(*options: str, columns: int = 80, terminal: bool = False, **env: str) -> Iterator[Demo]:
+    running = Demo(*options, columns=columns, terminal=terminal, **env)
+    try:
+        yield running
+    finally:
+        running.close()
 
 
 def has_ended(pid: int) -> bool:
@@ -40,192 +137,89 @@ def has_ended(pid: int) -> bool:
     return False
 
 
-@pytest.mark.timeout(90)
-def test_demo_adds_up_and_leaves_nothing() -> None:
-    started = time.monotonic()
-    process = demo()
-    output, errors = process.communicate(timeout=80)
+def assert_is_well(running: Demo, columns: int) -> None:
+    """It is as planned, and the tables are whole."""
+    lines = running.lines
+    ends = [number for number, line in enumerate(lines) if line.startswith("All as planned")]
+    assert ends, running.output
+    lines = lines[: ends[0] + 1]
+    assert sum(line.startswith("ok ") for line in lines) == len(check.CHECKS)
+    assert max(map(len, lines)) <= columns
+    assert not any("…" in line for line in lines), "nothing is cut"
+    sends = [line for line in lines if "send-message" in line]
+    assert [line.split()[0] for line in sends] == [tenant for tenant, _, _ in TENANTS]
+    for line in sends:
+        numbers = [int(word) for word in line.split()[2:]]
+        jobs, completed, failed, cancelled, tries, deferred, *times = numbers
+        assert jobs == completed + failed + cancelled
+        assert tries > deferred > 0
+        assert min(completed, failed, cancelled) > 0
+        assert len(times) == 4
+    assert any("wechat.outbound/send-message" in line for line in lines) == (columns > 100)
+    assert len(running.pids) == 4
 
-    assert process.returncode == 0, output + errors
-    assert errors == ""
-    assert time.monotonic() - started < 60
-    for said in (*{job.tenant for job in make_plan()}, "transcribe-media", "wait", "All as planned"):
-        assert said in output
-    assert "\x1b" not in output, "no escape codes where there is no terminal"
-    assert len(pids(output)) == 2
-    assert all(map(has_ended, pids(output)))
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("columns", "terminal"), [(80, False), (140, True)])
+def test_demo_is_as_planned_and_leaves_nothing(columns: int, terminal: bool) -> None:
+    with demo("--seed", "7", columns=columns, terminal=terminal) as running:
+        assert running.end() == 0, running.output
+
+        assert_is_well(running, columns)
+        assert all(map(has_ended, running.pids))
+        assert f"{sum(plan.messages for plan in make_plan(7))} messages of 3 tenants: --seed 7" in running.output
+        assert bool(re.search("\x1b\\[[0-9;]*m━", running.output)) == terminal, "bars are for terminals"
+        assert ("\x1b" in running.output) == terminal, "no escape codes where there is no terminal"
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(120)
+def test_demo_keeps_everything_running_until_it_is_ended() -> None:
+    with demo("--keep", terminal=True, NO_COLOR="1") as running:
+        running.wait_for("beside the logs")
+        assert_is_well(running, 80)
+        assert not any(map(has_ended, running.pids))
+
+        hints = dict(re.findall(r"(XPERT_MQ_\w+)=(\S+)", running.output))
+        assert hints["XPERT_MQ_PLUGINS"] == "examples.wechat"
+        (url,) = re.findall(r"curl (\S+)/log", running.output)
+        # Of an account that is never paused, so that its first job is there.
+        job_id = next(f"send:{entry['key']}:1" for entry in log_of(url) if entry["content"].get("account") == "bob")
+        show = [sys.executable, "-m", "xpert_mq.cli", "jobs", "show", job_id, "--tenant"]
+        found = {
+            tenant: subprocess.run([*show, tenant], cwd=ROOT, env=os.environ | hints, timeout=20).returncode
+            for tenant in ("acme", "globex")
+        }
+        assert sorted(found.values()) == [0, 1], "an example of what to type works, and finds the tenant's own"
+
+        assert running.end(signal.SIGINT) == 0
+        assert all(map(has_ended, running.pids))
+        assert not re.search("\x1b\\[[0-9;]+m", running.output), "no colours"
+
+
+def log_of(url: str) -> list[dict[str, Any]]:
+    with urllib.request.urlopen(f"{url}/log") as response:
+        log: list[dict[str, Any]] = json.loads(response.read())["log"]
+        return log
+
+
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_demo_interrupted_ends_worker_and_server(number: signal.Signals) -> None:
-    process = demo()
-    assert process.stdout is not None
-    output = ""
-    while "Producer" not in output:
-        line = process.stdout.readline()
-        assert line, output
-        output += line
-    process.send_signal(number)
-    rest, errors = process.communicate(timeout=60)
+def test_demo_interrupted_ends_all_of_it(number: signal.Signals) -> None:
+    with demo() as running:
+        running.wait_for("Plan ")
 
-    assert process.returncode == 130, output + rest + errors
-    assert "Traceback" not in errors
-    assert len(pids(output)) == 2
-    assert all(map(has_ended, pids(output)))
+        assert running.end(number) == 130, running.output
+        assert "Traceback" not in running.output
+        assert len(running.pids) == 4
+        assert all(map(has_ended, running.pids))
 
 
-# --- The check itself, on made-up reports -----------------------------------------------------------------------------
+@pytest.mark.timeout(120)
+def test_demo_whose_worker_dies_says_so_and_ends_the_rest() -> None:
+    with demo() as running:
+        running.wait_for("Plan ")
+        os.kill(running.pids[-1], signal.SIGKILL)
 
-PLAN = make_plan()
-
-
-def as_planned() -> tuple[dict[Key, check.Told], check.Seen]:
-    """What producer and system say when all is well."""
-    told = {
-        job.key: check.Told(1, "cancelled" if job.outcome in ("cancelled", "any") else None)
-        for job in PLAN
-        if job.copies
-    }
-    seen = check.Seen()
-    for job in PLAN:
-        cancelled = job.key in told and told[job.key].cancel == "cancelled"
-        seen.snapshots[job.key] = None if cancelled else snapshot_of(job)
-        if not cancelled:
-            seen.starts[job.key] = job.starts or 1
-            seen.submissions[job.key] = 1
-    return told, seen
-
-
-def snapshot_of(job: Planned) -> JobSnapshot:
-    completed = job.outcome != "failed"
-    plugin_name, queue_name, name = job.logical
-    return JobSnapshot(
-        id=job.job_id,
-        name=name,
-        data={"tenant": job.tenant, **job.payload, **({"phase": "succeeded"} if job.kind == "checkpointed" else {})},
-        attempts_made=job.tries,
-        opts=JobOptions(),
-        state="completed" if completed else "failed",
-        stacktrace=["..."] * (job.tries - completed),
-        return_value={"tenant": job.tenant} if completed else None,
-        timestamp=1_000,
-        processed_on=1_000 + job.not_before_ms,
-        finished_on=9_000,
-        plugin_name=plugin_name,
-        queue_name=queue_name,
-        tenant_id=job.tenant,
-        organization_id=organization_of(job.tenant),
-    )
-
-
-def first(kind: str) -> Planned:
-    return next(job for job in PLAN if job.kind == kind)
-
-
-def test_check_finds_nothing_when_all_is_well() -> None:
-    told, seen = as_planned()
-
-    assert check.faults(PLAN, told, seen) == []
-    assert sum(row.planned for row in check.rows(PLAN, seen)) == len(PLAN)
-
-
-def test_check_accepts_a_cancel_that_came_too_late() -> None:
-    told, seen = as_planned()
-    job = first("cancelled in time")
-    told[job.key] = check.Told(1, "active")
-    seen.snapshots[job.key] = snapshot_of(job)
-    seen.starts[job.key] = 1
-
-    assert check.faults(PLAN, told, seen) == []
-
-
-Spoil = Callable[[Planned, dict[Key, check.Told], check.Seen], None]
-
-
-def changed(**fields: object) -> Spoil:
-    def spoil(job: Planned, told: dict[Key, check.Told], seen: check.Seen) -> None:
-        snapshot = seen.snapshots[job.key]
-        assert snapshot is not None
-        seen.snapshots[job.key] = replace(snapshot, **fields)  # type: ignore[arg-type] # by name, as the cases say
-
-    return spoil
-
-
-def lost(job: Planned, told: dict[Key, check.Told], seen: check.Seen) -> None:
-    seen.snapshots[job.key] = None
-
-
-def back(job: Planned, told: dict[Key, check.Told], seen: check.Seen) -> None:
-    seen.snapshots[job.key] = snapshot_of(job)
-
-
-def started(times: int) -> Spoil:
-    def spoil(job: Planned, told: dict[Key, check.Told], seen: check.Seen) -> None:
-        seen.starts[job.key] = times
-
-    return spoil
-
-
-def made_twice(job: Planned, told: dict[Key, check.Told], seen: check.Seen) -> None:
-    told[job.key] = check.Told(2, None)
-
-
-def not_cancelled(job: Planned, told: dict[Key, check.Told], seen: check.Seen) -> None:
-    told[job.key] = check.Told(1, "not_found")
-
-
-def submitted_twice(job: Planned, told: dict[Key, check.Told], seen: check.Seen) -> None:
-    seen.submissions[job.key] = 2
-
-
-def seen_by_others(job: Planned, told: dict[Key, check.Told], seen: check.Seen) -> None:
-    seen.strangers["initech", job.job_id] = snapshot_of(job)
-
-
-def from_nowhere(job: Planned, told: dict[Key, check.Told], seen: check.Seen) -> None:
-    seen.starts["acme", "unheard of"] = 1
-
-
-@pytest.mark.parametrize(
-    ("kind", "spoil", "said"),
-    [
-        ("plain", lost, "is lost"),
-        ("plain", changed(state="active"), "is active"),
-        ("plain", changed(attempts_made=2), "took 2 tries"),
-        ("plain", changed(return_value={"tenant": "globex"}), "mixed up"),
-        ("plain", changed(organization_id=None), "mixed up"),
-        ("plain", started(2), "was to start 1 times, not 2"),
-        ("plain", seen_by_others, "sees the job"),
-        ("plain", from_nowhere, "not in the plan"),
-        ("delayed", changed(processed_on=1_001), "too early"),
-        ("retried", changed(processed_on=1_599), "1 ms too early"),
-        ("failed", changed(state="completed"), "is completed"),
-        ("deferred", started(0), "never started"),
-        ("duplicated", made_twice, "made once in 3 enqueueings, not 2"),
-        ("duplicated", started(3), "was to start 1 times"),
-        ("cancelled", started(1), "its handler ran 1 times"),
-        ("cancelled", back, "is still there"),
-        ("cancelled", not_cancelled, "could not be cancelled: not_found"),
-        ("checkpointed", submitted_twice, "submitted to the provider 2 times"),
-        ("checkpointed", changed(data={"tenant": "acme", "phase": "submitted"}), "lost its checkpoint"),
-    ],
-)
-def test_check_finds(kind: str, spoil: Spoil, said: str) -> None:
-    told, seen = as_planned()
-    spoil(first(kind), told, seen)
-
-    found = check.faults(PLAN, told, seen)
-
-    assert any(said in fault for fault in found), found
-
-
-def test_plan_is_what_the_demo_promises() -> None:
-    kinds = Counter(job.kind for job in PLAN)
-    ids = {tenant: {job.job_id for job in PLAN if job.tenant == tenant} for tenant in ("acme", "globex", "initech")}
-
-    assert len(PLAN) > 300
-    assert min(kinds.values()) >= 12
-    assert ids["acme"] == ids["globex"]
-    assert ids["acme"].isdisjoint(ids["initech"])
-    assert make_plan() == PLAN
+        assert running.end() == 1, running.output
+        assert "The demo failed: node2 ended with status -9" in running.output
+        assert all(map(has_ended, running.pids))

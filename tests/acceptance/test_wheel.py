@@ -38,20 +38,43 @@ def run(*command: str | Path, cwd: Path, **variables: str) -> str:
     return done.stdout
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", folder, ROOT, cwd=folder)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def installed(what: str, folder: Path) -> Path:
+    """The `bin` of a fresh environment with this in it."""
+    run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
+    run(folder / "venv/bin/python", "-m", "pip", "install", "--quiet", what, cwd=folder)
+    return folder / "venv/bin"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_wheel_runs_a_job_without_the_checkout(server: EmbeddedServer, tmp_path: Path) -> None:
+def test_wheel_runs_its_demo(wheel: Path, tmp_path: Path) -> None:
+    programs = installed(f"{wheel}[embedded]", tmp_path)
+
+    said = run(programs / "xpert-mq", "demo", "--seed", "1", cwd=tmp_path)
+
+    assert "All as planned" in said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_wheel_runs_a_job_without_the_checkout(server: EmbeddedServer, wheel: Path, tmp_path: Path) -> None:
     """A plugin in the worker's own folder, in a fresh environment."""
-    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, ROOT, cwd=tmp_path)
-    run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
-    (wheel,) = tmp_path.glob("*.whl")
-    python = tmp_path / "venv/bin/python"
-    run(python, "-m", "pip", "install", "--quiet", wheel, cwd=tmp_path)
+    programs = installed(str(wheel), tmp_path)
+    python = programs / "python"
     (tmp_path / "doubling.py").write_text(PLUGIN)
     settings = {"XPERT_MQ_REDIS_URL": server.url, "MANAGED_QUEUE_PREFIX": "wheel", "XPERT_MQ_PLUGINS": "doubling"}
 
     worker = subprocess.Popen(
-        [tmp_path / "venv/bin/celery", "-A", "xpert_mq", "worker", "-P", "threads"],
+        [programs / "celery", "-A", "xpert_mq", "worker", "-P", "threads"],
         cwd=tmp_path,
         env={**os.environ, **settings},
         stderr=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""The plugin's worker is killed in the middle of a send and of a flush.
+"""The plugin's worker is killed, or stands still, in the middle of a send and of a flush.
 
 What the platform gives back by itself is not built yet: a job that was running stays active, and the message of one
 that was fetched waits half a minute. So the plugin recovers by its own rows, which it can do at any time.
@@ -6,16 +6,22 @@ that was fetched waits half a minute. So the plugin recovers by its own rows, wh
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from examples.wechat import keys
+from examples.wechat.batches import Batches
+from examples.wechat.debounce import Debounce
 from examples.wechat.messages import InboundRow, OutboundRow
+from examples.wechat.sending import Sending
 from examples.wechat.server import ChatServer
-from tests.examples.site import Site, dispatched_texts, outcomes, sent_ids
+from tests.examples.site import Site, dispatched_texts, message, outcomes, sent_ids
 from xpert_mq.embedded import EmbeddedServer
+from xpert_mq.locks import Lock, LockLostError
 
 
 @pytest.fixture
@@ -51,9 +57,9 @@ def test_killed_in_the_middle_all_is_sent_once(crash_site: Site, chat: ChatServe
     site = crash_site
     outbound, inbound = kill_in_the_middle(site, chat, where)
 
-    site.deployment.worker()
     assert site.outbound.recover(older_than_ms=0) > 0
     assert site.inbound.recover(older_than_ms=0) > 0
+    site.deployment.worker()
     site.all_are("sent", outbound)
     site.all_are("dispatched", inbound)
 
@@ -64,6 +70,53 @@ def test_killed_in_the_middle_all_is_sent_once(crash_site: Site, chat: ChatServe
     assert outcomes(chat)["gone" if where == "before" else "duplicate"] == 2
     for row in outbound:
         assert site.finished(row).state == "completed"
+
+
+async def test_send_that_lost_its_locks_is_taken_over_and_sent_once(site: Site, chat: ChatServer) -> None:
+    """As where a worker stood still for longer than they live, and then goes on."""
+    site.connect(chat, account_interval_ms=0, contact_interval_ms=0)
+    chat.service.before.clear()
+    row = site.rows.add_outbound(message("m"), 0)
+    sending = Sending(site.queue, site.rows)
+
+    async def run() -> str:
+        return await asyncio.to_thread(sending.run, row.id, row.round, last_try=False)
+
+    first = asyncio.create_task(run())
+    await asyncio.to_thread(site.wait, lambda: len(chat.service.arrived) == 1, "it to be at the service")
+    site.queue.get_redis().delete(*Lock(*keys.send_locks(row), plugin_name=keys.PLUGIN, service=site.queue).keys)
+
+    second = asyncio.create_task(run())
+    await asyncio.to_thread(site.wait, lambda: len(chat.service.arrived) == 2, "it to be there again")
+    chat.service.before.set()
+    assert await second == "sent"
+    with pytest.raises(LockLostError):
+        await first
+    assert site.sent(row).status == "sent"
+    assert outcomes(chat) == {"accepted": 1, "duplicate": 1}
+
+
+async def test_dispatch_that_lost_its_lock_is_taken_over_and_happens_once(site: Site, chat: ChatServer) -> None:
+    """The same for a batch: who lost the lock changes nothing of it any more."""
+    site.connect(chat, debounce_ms=3_600_000)
+    chat.service.before.clear()
+    debounce, row = Debounce(site.queue, site.rows), site.rows.add_inbound(message("m"))
+    await debounce.aggregate(row.id, row.round)
+    batch = await Batches(site.queue).load(row)
+    assert batch is not None
+    first = asyncio.create_task(debounce.flush(row.id, batch.id, batch.version))
+    await asyncio.to_thread(site.wait, lambda: len(chat.service.arrived) == 1, "it to be at the service")
+    site.queue.get_redis().delete(*Lock(keys.inbound_lock(row), plugin_name=keys.PLUGIN, service=site.queue).keys)
+
+    second = asyncio.create_task(debounce.flush(row.id, batch.id, batch.version))
+    await asyncio.to_thread(site.wait, lambda: len(chat.service.arrived) == 2, "it to be there again")
+    chat.service.before.set()
+    assert await second == "1 messages"
+    with pytest.raises(LockLostError):
+        await first
+    assert site.received(row).status == "dispatched"
+    assert await Batches(site.queue).load(row) is None
+    assert outcomes(chat) == {"accepted": 1, "duplicate": 1}
 
 
 @pytest.mark.xfail(strict=True, reason="a killed worker's running jobs are not recovered by the platform yet")

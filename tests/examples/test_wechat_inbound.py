@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import pytest
+
 from examples.wechat import keys
-from examples.wechat.batches import Batches
+from examples.wechat.batches import Batch, Batches, Status
 from examples.wechat.debounce import Debounce
 from examples.wechat.messages import InboundRow
 from examples.wechat.server import ChatServer
 from tests.examples.site import Site, dispatched_texts, message, outcomes
 from xpert_mq import request_context
+from xpert_mq.locks import AsyncLock
 
 
 def texts(ids: str) -> list[str]:
@@ -55,6 +58,43 @@ def test_message_delivered_again_is_dropped(site: Site, chat: ChatServer) -> Non
     assert site.receive("a")[0].status == "dispatched"
     assert dispatched_texts(chat) == [texts("ab")]
     assert outcomes(chat) == {"accepted": 1}
+
+
+def test_row_without_a_job_is_recovered(site: Site, chat: ChatServer) -> None:
+    """As a crash between the two leaves it."""
+    site.connect(chat)
+    rows = [site.rows.add_inbound(message(id_)) for id_ in "ab"]
+    assert site.inbound.recover(older_than_ms=60_000) == 0
+    assert site.inbound.recover(older_than_ms=0) == 2
+    site.all_are("dispatched", rows)
+    assert dispatched_texts(chat) == [texts("ab")]
+
+
+@pytest.mark.parametrize(("status", "requests"), [("pending", 1), ("dispatching", 1), ("dispatched", 0)])
+async def test_batch_without_a_flush_is_recovered(site: Site, chat: ChatServer, status: Status, requests: int) -> None:
+    """As a crash leaves it: before its flush is enqueued, before it is dispatched, and before its rows say so."""
+    site.connect(chat)
+    row = site.rows.add_inbound(message("a"))
+    async with AsyncLock(keys.inbound_lock(row), plugin_name=keys.PLUGIN, service=site.queue) as lock:
+        batch = Batch.begin(row).with_messages([row]).having(status)
+        await Batches(site.queue).save(batch, lock, 60_000)
+
+    assert site.inbound.recover(older_than_ms=0) == 1
+    site.all_are("dispatched", [row])
+    assert [entry.key for entry in chat.taken("/dispatches")] == [batch.id] * requests
+
+
+async def test_message_that_overtakes_takes_the_earlier_along(site: Site, chat: ChatServer) -> None:
+    site.connect(chat, debounce_ms=3_600_000)
+    debounce = Debounce(site.queue, site.rows)
+    first, second = (site.rows.add_inbound(message(id_)) for id_ in "ab")
+    await debounce.aggregate(second.id, second.round)
+    batch = await Batches(site.queue).load(first)
+    assert batch is not None
+
+    assert await debounce.flush(second.id, batch.id, batch.version) == "2 messages"
+    assert await debounce.aggregate(first.id, first.round) == "nothing to do"
+    assert dispatched_texts(chat) == [texts("ab")]
 
 
 def test_dispatch_that_fails_is_pending_again_and_takes_more(site: Site, chat: ChatServer) -> None:
@@ -127,9 +167,11 @@ async def test_flush_of_an_earlier_version_or_batch_does_nothing(site: Site, cha
     """Called without a worker, as in a plugin's unit tests."""
     site.connect(chat, debounce_ms=3_600_000)
     debounce = Debounce(site.queue, site.rows)
-    one, two = (site.rows.add_inbound(message(id_)) for id_ in "ab")
-    for row in (one, one, two):
-        await debounce.aggregate(row.id, row.round)
+    one = site.rows.add_inbound(message("a"))
+    for _ in range(2):
+        await debounce.aggregate(one.id, one.round)
+    two = site.rows.add_inbound(message("b"))
+    await debounce.aggregate(two.id, two.round)
     batch = await Batches(site.queue).load(one)
     assert batch is not None
     assert (batch.version, batch.status, batch.row_ids) == (2, "pending", [one.id, two.id])

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from examples.wechat.limits import Limits
 from examples.wechat.messages import OutboundRow
 from examples.wechat.outbound import BacklogError, PausedError
 from examples.wechat.server import ChatServer, Entry
@@ -104,6 +105,22 @@ def test_answer_lost_is_sent_again_under_its_key(site: Site, chat: ChatServer) -
     ]
 
 
+def test_intervals_count_from_the_end_of_a_request_without_an_answer(site: Site, chat: ChatServer) -> None:
+    """The service has taken it late, when the turn was long over."""
+    site.connect(chat, contact_interval_ms=300)
+    chat.behave(lose=1)
+    chat.service.before.clear()
+    rows = site.send("first", "second")
+    site.wait(lambda: chat.service.arrived, "one to be at the service")
+    limits = Limits(site.queue, site.rows.integration("main"), "a1", "c1")
+    site.wait(lambda: limits.wait_ms() == 0, "its turn to end")
+    chat.service.before.set()
+
+    site.all_are("sent", rows)
+    assert outcomes(chat) == {"accepted": 2, "duplicate": 1}
+    assert shortest_gap_ms(chat.service.log()) >= 300 - CLOCKS_MS
+
+
 def test_service_away_then_back(site: Site) -> None:
     with ChatServer() as chat:
         site.connect(chat, attempts=2)
@@ -172,6 +189,22 @@ def test_pause_keeps_what_waits_and_lets_what_is_being_sent_end(site: Site, chat
     site.all_are("sent", rows)
     assert sorted(sent_ids(chat.taken())) == list("abcdef")
     assert not outcomes(chat)["duplicate"]
+
+
+def test_pause_that_has_ended_pauses_no_row_any_more(site: Site, chat: ChatServer) -> None:
+    """As a handler tries that looked at the pause just before it ended."""
+    site.connect(chat)
+    (row,) = site.send("m", delay_ms=60_000)
+    site.outbound.pause("main", "a1")
+    late = site.rows.add_outbound(message("late"), 0)
+    assert site.rows.pause_with_others(late)
+    assert site.sent(late).reason == "manual"
+
+    assert site.outbound.resume("main", "a1") == 2
+    site.outbound.pause("main", "a1", "another contact")
+    assert not site.rows.pause_with_others(site.sent(row))
+    assert site.sent(row).status == "queued"
+    assert site.outbound.cancel(row.id)
 
 
 def test_pause_of_a_contact(site: Site, chat: ChatServer) -> None:

@@ -62,6 +62,22 @@ def test_service_takes_a_key_once_per_token(chat: ChatServer) -> None:
     assert [entry.outcome for entry in chat.service.log()] == ["accepted", "duplicate", "accepted", "accepted"]
 
 
+def test_service_does_wrong_what_is_said_of_a_text(chat: ChatServer) -> None:
+    chat.behave(faults={"a": ["failed", "refused", "lost"]})
+    integration = Integration(id="i", url=chat.url, token="t")
+
+    for error, may_have_arrived in ((NotDeliveredError, False), (RefusedError, False), (NotDeliveredError, True)):
+        with pytest.raises(error) as caught:
+            deliver(integration, "/messages", "1", {"text": "a"})
+        assert caught.value.may_have_arrived == may_have_arrived
+        deliver(integration, "/dispatches", "2", {"texts": ["b"]})
+    deliver(integration, "/messages", "1", {"text": "a"})
+
+    own = [entry.outcome for entry in chat.service.log() if entry.key == "1"]
+    assert own == ["failed", "refused", "accepted", "duplicate"]
+    assert [entry.outcome for entry in chat.taken("/dispatches")] == ["accepted"]
+
+
 def test_service_is_told_how_to_behave_over_http(chat: ChatServer) -> None:
     how = json.dumps({"fail": 1, "throttle": 2, "refuse": ["bad"]}).encode()
     with urllib.request.urlopen(f"{chat.url}/behaviour", data=how) as response:

@@ -12,12 +12,12 @@ import click
 _PLACES = ("xpert_mq.examples.demo", "examples.demo")
 
 
-@click.command(short_help="Run the demo: a server, workers and some hundred jobs.")
+@click.command(short_help="Run the demo: three tenants, a chat service, two workers.")
 @click.option("--keep", is_flag=True, help="Leave all running at the end, to look at it.")
 @click.option("--seed", type=int, metavar="N", help="Of the demo's random choices.")
 @click.pass_context
 def demo(context: click.Context, keep: bool, seed: int | None) -> None:
-    """Start a server, workers and a producer of their own, run some hundred jobs, and check what became of each.
+    """Run a chat plugin for three tenants on a server and workers of its own, and check what became of each message.
 
     It touches no other server. Exit code 1 if something is off.
     """
