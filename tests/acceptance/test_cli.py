@@ -10,7 +10,6 @@ import re
 import subprocess
 import sys
 import termios
-import time
 from pathlib import Path
 from struct import pack
 from typing import Any
@@ -67,20 +66,16 @@ def lines(text: str) -> list[str]:
     return [line.rstrip() for line in STYLE.sub("", text).splitlines()]
 
 
-def test_is_fast_and_imports_nothing_it_does_not_need(tmp_path: Path) -> None:
+def test_help_imports_nothing_it_does_not_need(tmp_path: Path) -> None:
     code = (
         "import sys, xpert_mq.cli as cli; cli.main(['--help'], standalone_mode=False);"
         "print(sorted({'celery', 'kombu', 'pydantic', 'redis', 'rich'} & set(sys.modules)))"
     )
 
-    def run(*words: str) -> tuple[float, str]:
-        started = time.monotonic()
-        command = [sys.executable, *words]
-        done = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, check=True)
-        return time.monotonic() - started, done.stdout
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True, check=True)
 
-    assert run("-c", code)[1].splitlines()[-1] == "[]"
-    assert min(run(*CLI, "--help")[0] for _ in range(5)) < 0.3
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_documents_exit_codes(deployment: Deployment) -> None:
