@@ -12,15 +12,20 @@ from typing import Any
 
 from celery import states
 from celery.backends.base import BaseBackend
-from celery.exceptions import SecurityError
+from celery.exceptions import SecurityError, TimeLimitExceeded, WorkerLostError
+from celery.worker import state as worker_state
 
 from xpert_mq.errors import QueueUnavailableError
 from xpert_mq.models import JobSnapshot
+from xpert_mq.node import node
 from xpert_mq.service import ManagedQueueService, managed_queue
 from xpert_mq.store.keys import split_task_id, split_token
 from xpert_mq.store.store import Record
 
 logger = logging.getLogger(__name__)
+
+#: What became of a job whose process died.
+_SAID = {"rerun": "it runs again", "failed": "it stalled too often and has failed", "other": "it had ended"}
 
 
 class RecordBackend(BaseBackend):
@@ -44,7 +49,26 @@ class RecordBackend(BaseBackend):
         """Acts on what dispatch can't see: a revoked task is a cancelled job. All else is in the record already."""
         if state == states.REVOKED:
             self._cancel(task_id)
+        elif isinstance(result, (WorkerLostError, TimeLimitExceeded)):
+            self._take_back(task_id, result)
         return result
+
+    def _take_back(self, task_id: str, error: Exception) -> None:
+        """A pool's child has died with the job, or was killed at its time limit."""
+        try:
+            token, generation = split_task_id(task_id)
+        except ValueError:
+            return
+        # Those that a shutdown kills don't count.
+        most = None if worker_state.should_terminate is not None else self.service.settings.max_stalled
+        call = self.service.store.stall(token, node.id, generation=generation, most_stalls=most)
+        try:
+            what = self.service.executor.run(call, timeout=self.service.settings.node_timeout)
+        except QueueUnavailableError:
+            # It stays this node's, and is taken back when the node goes.
+            logger.exception("job %s could not be taken back", task_id, extra={"action": "take_back_failed"})
+            return
+        logger.warning("job %s: %s: %s", task_id, error, _SAID[what], extra={"action": f"job_stalled_{what}"})
 
     def _cancel(self, task_id: str) -> None:
         try:

@@ -26,12 +26,13 @@ from xpert_mq.context import effective_tenant
 from xpert_mq.dispatch import DispatchTask
 from xpert_mq.errors import InvalidJobError, SettingsError
 from xpert_mq.handlers import registry
+from xpert_mq.logs import TEXT_FORMAT
 from xpert_mq.models import JobRequest
 from xpert_mq.plugins import load_plugins
 from xpert_mq.service import managed_queue
 from xpert_mq.settings import Settings
 from xpert_mq.store import TASK_NAME
-from xpert_mq.transport import RESTORE_INTERVAL, Platform
+from xpert_mq.transport import Platform
 from xpert_mq.worker.bootsteps import MaintenanceStep
 
 #: Looked for where XPERT_MQ_CELERY_CONFIG names no module; read only if it declares itself.
@@ -87,6 +88,7 @@ class PlatformCelery(Celery):
     loader_cls = "xpert_mq.celery:Loader"
     backend_cls = "xpert_mq.backend:RecordBackend"
     registry_cls = Registry
+    log_cls = "xpert_mq.logs:Logging"
 
     def connection_for_read(self, url: str | None = None, **kwargs: Any) -> Connection:
         """To the platform's Redis, whatever the URL says."""
@@ -111,6 +113,7 @@ class PlatformCelery(Celery):
                 keys,
                 frozenset(settings.queue_name(pool) for pool in settings.pools),
                 managed_queue.store.fetch_script,
+                managed_queue.store.give_back_script,
             ),
         }
         return Connection(
@@ -151,18 +154,14 @@ def defaults(settings: Settings) -> dict[str, Any]:
         "task_acks_late": True,
         "worker_concurrency": settings.concurrency,
         "worker_prefetch_multiplier": 1,
+        "worker_log_format": TEXT_FORMAT,
+        "worker_task_log_format": TEXT_FORMAT,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "control_exchange": f"{settings.prefix}:control",
         "event_exchange": f"{settings.prefix}:events",
         "event_queue_prefix": f"{settings.prefix}:celeryev",
-        # A message that comes twice is dropped, since the record decides: a dead node's need not wait for an hour.
-        "broker_transport_options": {
-            "visibility_timeout": 30,
-            "unacked_restore_interval": RESTORE_INTERVAL,
-            "unacked_restore_throttle": 1,
-        },
     }
 
 

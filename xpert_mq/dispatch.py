@@ -16,10 +16,13 @@ from typing import Any
 from celery import Task
 from celery.exceptions import Ignore, Reject, TaskPredicate, WorkerShutdown, WorkerTerminate
 from celery.result import AsyncResult
+from celery.worker import state as worker_state
+from celery.worker.request import Request
 
 from xpert_mq import context, eventloop
 from xpert_mq.errors import (
     Defer,
+    HandlerNotFoundError,
     ManagedQueueError,
     QueueUnavailableError,
     ScopeMismatchError,
@@ -27,10 +30,11 @@ from xpert_mq.errors import (
     UnrecoverableError,
 )
 from xpert_mq.handlers import Handler, ManagedQueueJob, registry
+from xpert_mq.logs import lines_of
 from xpert_mq.models import Envelope, JobContext
 from xpert_mq.payload import decode_payload, encode_payload
 from xpert_mq.service import ManagedQueueService, managed_queue
-from xpert_mq.store import TASK_NAME
+from xpert_mq.store import NODE_HEADER, TASK_NAME
 from xpert_mq.store.connection import Call
 from xpert_mq.store.keys import split_task_id
 from xpert_mq.store.store import Claim, Failure
@@ -60,6 +64,19 @@ class _Try:
     failure: Failure | None = None
 
 
+class JobRequest(Request):
+    """Celery's account of a message in the worker."""
+
+    def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
+        """A shutdown that does not wait. Where a pool can't kill, the job goes back when the node leaves."""
+        try:
+            super().cancel(pool, signal, emit_retry)
+        except NotImplementedError:
+            # This is a signal's handler. In the pool `solo` it stands in the middle of the job, and ends it by this; in
+            # `threads` Celery would go on to wait for the job.
+            raise WorkerTerminate from None
+
+
 class DispatchTask(Task):
     """The task of all jobs.
 
@@ -67,6 +84,7 @@ class DispatchTask(Task):
     """
 
     name = TASK_NAME
+    Request = JobRequest
     acks_late = True
     #: Attempts are the job's own; `retry` passes them on.
     max_retries = None
@@ -81,7 +99,13 @@ class DispatchTask(Task):
 
     def run(self, **fields: Any) -> Any:
         """One try. Its result goes to Celery's events; the record has it already."""
-        attempt = _Try(self._claimed())
+        claim = self._claimed()
+        with lines_of(claim, self.request):
+            if not _has_handler(claim.envelope) and self._passed_on(claim):
+                raise Ignore
+            return self._tried(_Try(claim))
+
+    def _tried(self, attempt: _Try) -> Any:
         # Whatever the handler leaves in context variables ends with it.
         outcome = contextvars.copy_context().run(_outcome_of, self.service, attempt.claim)
         self.request.job_try = attempt
@@ -109,15 +133,31 @@ class DispatchTask(Task):
             logger.error("message %s is not of a job; dropped", request.id, extra={"action": "message_dropped"})
             raise Ignore from None
         queue = request.delivery_info["routing_key"]
+        # By the transport, which fetched the message for it.
+        node_id = request.get(NODE_HEADER) or ""
         try:
-            claim: Claim | None = self._run_long(self.service.store.claim(token, generation, queue))
+            claim: Claim | None = self._run_long(self.service.store.claim(token, generation, queue, node_id))
         except QueueUnavailableError as error:
             logger.error("job %s could not be claimed: %s", request.id, error, extra={"action": "claim_failed"})
             raise Reject(error, requeue=True) from error
         if claim is None:
-            logger.info("message %s is stale; dropped", request.id, extra={"action": "message_stale"})
+            logger.info(
+                "message %s has nothing to start: its job is parked, taken or gone",
+                request.id,
+                extra={"action": "message_stale"},
+            )
             raise Ignore
         return claim
+
+    def _passed_on(self, claim: Claim) -> bool:
+        """Whether another node has the handler, and got the job: as while an old release runs beside the new one."""
+        timeout_ms = round(1000 * self.service.settings.node_timeout)
+        try:
+            what = self._run_long(self.service.store.pass_on(claim, timeout_ms))
+        except QueueUnavailableError:
+            return False
+        logger.info("job %s: this node has no handler: %s", claim.job_id, what, extra={"action": f"pass_on_{what}"})
+        return bool(what != "nobody")
 
     def _failed(self, attempt: _Try, error: BaseException) -> Any:
         claim = attempt.claim
@@ -131,19 +171,25 @@ class DispatchTask(Task):
         )
 
     def _record(self, call: Call[bool]) -> None:
-        """Sends the outcome until Redis has it, or the node would count as dead.
+        """Sends the outcome until Redis has it, or the worker is told to end.
 
         Never raises: Celery would take it for a failure.
         """
-        try:
-            if not self._run_long(call):
-                logger.warning(
-                    "job %s: this try no longer owns it; its outcome is dropped",
-                    call.job_id,
-                    extra={"action": "outcome_refused"},
+        while True:
+            try:
+                if not self._run_long(call):
+                    logger.warning(
+                        "job %s: this try no longer owns it; its outcome is dropped",
+                        call.job_id,
+                        extra={"action": "outcome_refused"},
+                    )
+                return
+            except QueueUnavailableError:
+                logger.exception(
+                    "job %s: its outcome could not be recorded", call.job_id, extra={"action": "outcome_delayed"}
                 )
-        except QueueUnavailableError:
-            logger.exception("job %s: its outcome could not be recorded", call.job_id, extra={"action": "outcome_lost"})
+                if worker_state.should_stop is not None or worker_state.should_terminate is not None:
+                    return
 
     def _run_long(self, call: Call[Any]) -> Any:
         return self.service.executor.run(call, timeout=self.service.settings.node_timeout)
@@ -173,6 +219,14 @@ def _outcome_of(service: ManagedQueueService, claim: Claim) -> _Completed | Base
             raise
         # Whatever else a handler raises, also by sys.exit: its job must not stay without an outcome.
         return error
+
+
+def _has_handler(envelope: Envelope) -> bool:
+    try:
+        registry.resolve(envelope.scope_key, envelope.plugin_name, envelope.queue_name, envelope.job_name)
+    except HandlerNotFoundError:
+        return False
+    return True
 
 
 def _is_signal(error: BaseException) -> bool:

@@ -16,13 +16,13 @@ import redis.asyncio
 
 from xpert_mq.context import capture, current_context, current_job, effective_tenant
 from xpert_mq.errors import InvalidJobError, JobIdConflictError, ManagedQueueError
-from xpert_mq.models import CancelResult, EnqueueResult, Envelope, JobRequest, JobSnapshot, parse_job_ref
+from xpert_mq.models import CancelResult, EnqueueResult, Envelope, JobRequest, JobSnapshot, PoolHealth, parse_job_ref
 from xpert_mq.payload import encode_payload
 from xpert_mq.settings import Settings, get_settings
 from xpert_mq.store import TASK_NAME
 from xpert_mq.store.connection import AsyncExecutor, Call, Executor, at_loop_end, thread_place
 from xpert_mq.store.keys import job_token
-from xpert_mq.store.store import Added, Outcome, Record, Store, shadow_of
+from xpert_mq.store.store import Added, NodeState, Outcome, Record, Store, shadow_of
 
 
 class ManagedQueueService:
@@ -141,6 +141,34 @@ class ManagedQueueService:
         await self._prepared()
         call = self._rerun_call(job, tenant_id, fields)
         return _cancelled(call, await self.async_executor.run(call))
+
+    def get_execution_pool_health(self, pool: str = "default") -> PoolHealth:
+        """Whether workers serve the pool, by their heartbeats.
+
+        A worker counts that has beaten within `settings.node_timeout` seconds and whose consumer's loop was seen then.
+
+        Raises:
+            InvalidJobError: the pool is not declared.
+        """
+        queue = self.settings.queue_name(pool)
+        return self._health(pool, queue, self.executor.run(self.store.nodes()))
+
+    async def aget_execution_pool_health(self, pool: str = "default") -> PoolHealth:
+        """`get_execution_pool_health` without blocking the event loop."""
+        queue = self.settings.queue_name(pool)
+        return self._health(pool, queue, await self.async_executor.run(self.store.nodes()))
+
+    def _health(self, pool: str, queue: str, nodes: Sequence[NodeState]) -> PoolHealth:
+        serving = [one for one in nodes if one.info and one.info["consuming"] and queue in one.info["queues"]]
+        alive = [one for one in serving if one.is_healthy(round(1000 * self.settings.node_timeout))]
+        warning = None
+        if not alive:
+            warning = f"no live worker consumes the execution pool {pool!r}"
+        elif len(alive) < len(serving):
+            warning = (
+                f"{len(serving) - len(alive)} of {len(serving)} workers of the execution pool {pool!r} don't answer"
+            )
+        return PoolHealth(pool, bool(alive), len(alive), warning)
 
     def get_redis(self) -> redis.Redis:
         """The platform's pooled redis-py client; replies are bytes, unless the URL says otherwise. Don't close it."""

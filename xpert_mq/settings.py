@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from .errors import InvalidJobError, SettingsError
 
 DEFAULT_POOL = "default"
+SANDBOX_BROWSER = "sandbox-browser"
 
 _PREFIX = re.compile(r"[A-Za-z0-9:_-]{1,160}")
 # A pool's name ends the name of its queue. A colon in it could make the queue's name the key of something else.
@@ -138,7 +139,7 @@ class Settings(BaseSettings):
     max_stalled: Annotated[int, Field(ge=0)] = Field(default=1, validation_alias="XPERT_MQ_MAX_STALLED")
     """Re-runs after a crash that spend no attempt."""
     pools: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_pools)] = Field(
-        default=(DEFAULT_POOL, "sandbox-browser"), validation_alias="XPERT_MQ_POOLS"
+        default=(DEFAULT_POOL, SANDBOX_BROWSER), validation_alias="XPERT_MQ_POOLS"
     )
     """The declared execution pools; `default` is always one of them."""
     sandbox_browser_concurrency: Count = Field(default=1, validation_alias="MANAGED_QUEUE_SANDBOX_BROWSER_CONCURRENCY")
@@ -151,6 +152,8 @@ class Settings(BaseSettings):
         default=None, validation_alias="XPERT_MQ_CELERY_CONFIG"
     )
     """Module with a deployment's Celery settings."""
+    log_format: Literal["text", "json"] = Field(default="text", validation_alias="XPERT_MQ_LOG_FORMAT")
+    """How workers write their logs."""
 
     if not TYPE_CHECKING:  # type checkers see the signature that pydantic declares: one keyword per field
 

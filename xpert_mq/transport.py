@@ -3,7 +3,8 @@
 Queues that are not the platform's (replies to remote control) go kombu's way. What differs for the platform's own:
 
 - An idle channel blocks on the pools' wake keys, never on the queues, so no blocking command ever takes a message out
-  of Redis: a script moves messages from the queue into kombu's notes of unacknowledged ones, several at a time.
+  of Redis: a script moves messages from the queue into the node's notes of unacknowledged ones, several at a time.
+- What a channel leaves behind goes back when the node's next channel fetches, or when the node is gone; never by time.
 - Acknowledgements travel with the next fetch, unless that has to wait. One that gets lost costs a message that is
   dropped later, since the job's record decides and not the message.
 - All of kombu's keys carry the platform's prefix.
@@ -13,12 +14,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import re
+import secrets
 import socket
+import weakref
 from dataclasses import dataclass, field
 from queue import Empty
 from time import monotonic
-from typing import Any
+from typing import Any, ClassVar
 
+from celery.worker import state as worker_state
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
@@ -26,15 +32,16 @@ from kombu.utils.json import loads
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
+from xpert_mq.node import node
+from xpert_mq.store import NODE_HEADER
 from xpert_mq.store.connection import connection_class_and_options, pack
 from xpert_mq.store.keys import Keys, pool_keys
 from xpert_mq.store.scripts import Script
 
+logger = logging.getLogger(__name__)
+
 #: Messages that one fetch takes at most, whatever credit the channel has.
 MOST_PER_FETCH = 64
-
-#: Seconds between looks for messages of dead consumers.
-RESTORE_INTERVAL = 5
 
 
 class QoS(kombu_redis.QoS):
@@ -42,7 +49,7 @@ class QoS(kombu_redis.QoS):
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Note a delivered message; the fetch script has noted it in Redis already."""
-        if self.channel.fetched(delivery_tag):
+        if self.channel.holds(delivery_tag):
             virtual.QoS.append(self, message, delivery_tag)
         else:
             super().append(message, delivery_tag)
@@ -53,10 +60,39 @@ class QoS(kombu_redis.QoS):
         A job that outlives its channel acknowledges in vain: the message has gone back, and will be dropped.
         """
         if self.channel.closed:
+            Channel.wake_latest()
             return
-        self.channel.note_ack(delivery_tag)
-        virtual.QoS.ack(self, delivery_tag)
+        if self.channel.holds(delivery_tag):
+            self.channel.note_ack(delivery_tag)
+            virtual.QoS.ack(self, delivery_tag)
+        else:
+            super().ack(delivery_tag)
         self.channel.connection.cycle.wake()
+
+    def can_consume(self) -> bool:
+        """Whether a slot is free; also those are not in which jobs of earlier channels still run."""
+        return bool(super().can_consume()) and self.can_consume_max_estimate() != 0
+
+    def can_consume_max_estimate(self) -> int | None:
+        """How many slots are free; None for no limit."""
+        free: int | None = super().can_consume_max_estimate()
+        return None if free is None else max(0, free - self.channel.outlived())
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Put a message back, or forget it."""
+        if not self.channel.holds(delivery_tag):
+            super().reject(delivery_tag, requeue)
+        elif requeue and not self.channel.closed:
+            self.channel.give_back(delivery_tag)
+            virtual.QoS.ack(self, delivery_tag)
+        else:
+            self.ack(delivery_tag)
+
+    def restore_unacked_once(self, stderr: Any = None) -> None:
+        """Nothing: what this channel holds is noted as the node's, and goes back when another channel fetches."""
+
+    def restore_visible(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: a live node's messages are its own, however long it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +107,7 @@ class Platform:
     #: Names of the pools' queues.
     queues: frozenset[str]
     fetch: Script = field(repr=False)
+    give_back: Script = field(repr=False)
 
     def __json__(self) -> dict[str, Any]:
         """What `celery inspect` shows of it."""
@@ -85,9 +122,17 @@ class Channel(kombu_redis.Channel):
     from_transport_options = (*kombu_redis.Channel.from_transport_options, "platform")
     platform: Platform
 
+    #: The channel that serves the pools now, behind the one before it.
+    _serving: ClassVar[list[weakref.ref[Channel]]] = []
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._fetched: set[str] = set()
-        self._acked: list[str] = []
+        #: Names the channel among those of the node.
+        self._name = secrets.token_hex(4)
+        #: The nodes that messages were fetched for, by their tags.
+        self._holders: dict[str, str] = {}
+        self._acked: list[tuple[str, str]] = []
+        #: The node that the fetch under way is for.
+        self._asking = ""
         #: Replies that the blocking connection still owes, in order.
         self._expected: list[str] = []
         #: The last fetch took all it could: don't wait before the next one.
@@ -96,18 +141,41 @@ class Channel(kombu_redis.Channel):
         for name in ("keyprefix_queue", "keyprefix_binding_deadlines", "keyprefix_binding_permanent"):
             setattr(self, name, f"{self.platform.keys.prefix}:{getattr(type(self), name)}")
 
-    def fetched(self, tag: str) -> bool:
-        """Whether the message came by the fetch script; asked once for each."""
-        if tag in self._fetched:
-            self._fetched.remove(tag)
-            return True
-        return False
+    @classmethod
+    def wake_latest(cls) -> None:
+        """A slot is free that the channel which serves the pools now did not fill."""
+        latest = cls._serving[-1]() if cls._serving else None
+        if latest is not None and not latest.closed:
+            latest.connection.cycle.wake()
+
+    def outlived(self) -> int:
+        """Jobs that run and came by an earlier channel, whose connection was lost."""
+        if len(self._serving) < 2:
+            return 0
+        return sum(request.message.channel is not self for request in tuple(worker_state.active_requests))
+
+    def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:
+        """As kombu's."""
+        if queue in self.platform.queues and not (self._serving and self._serving[-1]() is self):
+            # The last but one stands for all before.
+            self._serving[:] = [*self._serving[-1:], weakref.ref(self)]
+        return super().basic_consume(queue, *args, **kwargs)
+
+    def holds(self, tag: str) -> bool:
+        """Whether the message came by the fetch script, and is not acknowledged."""
+        return tag in self._holders
 
     def note_ack(self, tag: str) -> None:
         """Has the message forgotten with the next fetch, or now if none will come."""
-        self._acked.append(tag)
+        self._acked.append((self._holders.pop(tag), tag))
         if not self._serves_pools():
             self._send_acks()
+
+    def give_back(self, tag: str) -> None:
+        """Puts the message in front of its queue."""
+        script = self.platform.give_back
+        with self.conn_or_acquire() as client:
+            client.eval(script.source, 0, self._holders.pop(tag), tag)
 
     def close(self) -> None:
         """Gives back what is not acknowledged, and closes."""
@@ -116,21 +184,20 @@ class Channel(kombu_redis.Channel):
         super().close()
 
     def _send_acks(self) -> None:
-        tags = self._taken_acks()
-        if tags:
+        acks = self._taken_acks()
+        if acks:
             with self.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
-                pipe.hdel(self.unacked_key, *tags).zrem(self.unacked_index_key, *tags).execute()
+                for command in acks:
+                    pipe.execute_command(*command)
+                pipe.execute()
 
-    def _taken_acks(self) -> list[str]:
-        tags, self._acked = self._acked, []
-        return tags
-
-    def _do_restore_message(
-        self, payload: Any, exchange: str, routing_key: str, pipe: Any, leftmost: bool = False
-    ) -> None:
-        super()._do_restore_message(payload, exchange, routing_key, pipe, leftmost)
-        if routing_key in self.platform.queues:
-            pipe.zadd(pool_keys(routing_key).wake, {"0": 0})
+    def _taken_acks(self) -> list[tuple[str, ...]]:
+        """The commands that forget what is acknowledged."""
+        acked, self._acked = self._acked, []
+        by_holder: dict[str, list[str]] = {}
+        for holder, tag in acked:
+            by_holder.setdefault(holder, []).append(tag)
+        return [("HDEL", self.platform.keys.unacked_of(holder), *tags) for holder, tags in by_holder.items()]
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         """Connects as the store does: one reading of the URL, certificates checked, no re-sending by redis-py."""
@@ -167,20 +234,23 @@ class Channel(kombu_redis.Channel):
         connection = self.client.connection
         commands = []
         if self._more:
-            if tags := self._taken_acks():
-                commands.append(pack(("HDEL", self.unacked_key, *tags)))
-                commands.append(pack(("ZREM", self.unacked_index_key, *tags)))
-                self._expected += ["forget", "forget"]
+            acks = [pack(command) for command in self._taken_acks()]
+            commands += acks
+            self._expected += ["forget"] * len(acks)
         else:
             # Not in front of the wait: their replies would come before its own, and reading them would wait, too.
             self._send_acks()
-            wake_keys = [pool_keys(queue).wake for queue in queues]
+            wake_keys = [pool_keys(queue).wake for queue in (*queues, self.platform.keys.node + node.id)]
             commands.append(pack(("BZPOPMIN", *wake_keys, timeout or self.brpop_timeout)))
             self._expected.append("wake")
-        count = min(self.qos.can_consume_max_estimate() or MOST_PER_FETCH, MOST_PER_FETCH)
+        free = self.qos.can_consume_max_estimate()
+        count = MOST_PER_FETCH if free is None else min(free, MOST_PER_FETCH)
+        self._asking, fresh = node.id_and_fresh
         values = {
-            "unacked": self.unacked_key,
-            "unacked_index": self.unacked_index_key,
+            "nodes": self.platform.keys.nodes,
+            "node": self._asking,
+            "fresh": int(fresh),
+            "channel": self._name,
             "count": count,
             "queues": json.dumps(queues),
         }
@@ -208,14 +278,33 @@ class Channel(kombu_redis.Channel):
         self._more = taken is None or len(taken) == 2 * self._asked_for
         taken = taken or []
         messages = [
-            (bytes_to_str(queue), loads(bytes_to_str(raw))) for queue, raw in zip(taken[::2], taken[1::2], strict=True)
+            (bytes_to_str(queue), message)
+            for queue, raw in zip(taken[::2], taken[1::2], strict=True)
+            if (message := self._read(raw)) is not None
         ]
-        self._fetched.update(message["properties"]["delivery_tag"] for _, message in messages)
         for queue, message in messages:
+            self._holders[message["properties"]["delivery_tag"]] = self._asking
+            # Whoever claims the job does it for this node.
+            message["headers"][NODE_HEADER] = self._asking
             self.connection._deliver(message, queue)
         if not messages:
             raise Empty
         return True
+
+    def _read(self, raw: bytes) -> dict[str, Any] | None:
+        """The message; None for what is none, which somebody has pushed by hand: it is dropped."""
+        try:
+            message: dict[str, Any] = loads(bytes_to_str(raw))
+            properties = message["properties"]
+            parts = (message["headers"], properties["delivery_info"], properties["delivery_tag"])
+            if all(map(isinstance, parts, (dict, dict, str))):
+                return message
+        except (ValueError, TypeError, KeyError):
+            pass
+        logger.error("no message, dropped: %.200r", raw, extra={"action": "message_dropped"})
+        if found := re.search(rb'"delivery_tag": ?"([^"\\\\]+)"', raw):
+            self._acked.append((self._asking, bytes_to_str(found[1])))
+        return None
 
     def _read_expected(self, connection: Any) -> list[bytes] | None:
         """Reads the outstanding replies. The fetch is the last; its messages, or None if it has to be sent again."""
@@ -233,6 +322,10 @@ class Channel(kombu_redis.Channel):
                 # end by it.
                 raise RedisConnectionError(f"fetch refused: {error}") from error
             self._expected.pop(0)
+        if reply == b"gone":
+            node.renew(self._asking)
+            return None
+        node.known(self._asking)
         return reply  # type: ignore[no-any-return] # a list, as the script says
 
 
@@ -244,13 +337,9 @@ class Poller(kombu_redis.MultiChannelPoller):
     """
 
     _wake: tuple[socket.socket, socket.socket] | None = None
-    _looked_at = float("-inf")
 
     def maybe_restore_messages(self) -> None:
-        """Gives back what dead consumers hold; kombu would look after every wait that brought nothing."""
-        if monotonic() - self._looked_at >= RESTORE_INTERVAL:
-            self._looked_at = monotonic()
-            super().maybe_restore_messages()
+        """Nothing: see `QoS.restore_visible`."""
 
     def wake(self) -> None:
         """Ends a running wait."""

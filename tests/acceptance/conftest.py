@@ -16,6 +16,11 @@ POOLS = ("prefork", "threads", "solo", "gevent")
 DeploymentFactory = Callable[..., Deployment]
 
 
+def slow(value: str) -> Any:
+    """A parameter, mostly a pool, that another one stands for in `make test`."""
+    return pytest.param(value, marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module", params=POOLS)
 def site(
     request: pytest.FixtureRequest, server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory

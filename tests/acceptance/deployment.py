@@ -8,13 +8,14 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from pytest_celery import CeleryBrokerCluster, CeleryWorkerCluster
 
 from tests.acceptance.nodes import LocalProcess, Worker, WorkerContainer, broker_of, environment, wait_for
-from xpert_mq import EnqueueResult, JobSnapshot, ManagedQueueService, Settings
+from xpert_mq import EnqueueResult, JobSnapshot, ManagedQueueService, PoolHealth, Settings
 from xpert_mq.embedded import EmbeddedServer
 
 PLUGIN = "acme"
@@ -140,6 +141,13 @@ class Deployment:
         job_id = self.enqueue("gate", {"gate": gate}, **fields)
         self.wait_state(job_id, "active", tenant_id=fields.get("tenant_id"))
         return job_id
+
+    def health(self, pool: str = "default") -> PoolHealth:
+        """By the settings of its processes, which may beat faster than this one's."""
+        timeout = float(self.env.get("XPERT_MQ_NODE_TIMEOUT", "30"))
+        settings = self.settings.model_copy(update={"node_timeout": timeout})
+        with closing(ManagedQueueService(settings)) as service:
+            return service.get_execution_pool_health(pool)
 
     def log_tail(self) -> str:
         """The last lines of all workers, cut to a readable width."""

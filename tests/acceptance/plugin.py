@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -175,6 +176,22 @@ async def async_gate(job: Job) -> str:
 def sleep(job: Job) -> None:
     """Takes a while, and needs nothing for it."""
     time.sleep(job.data)
+
+
+@plugin_job_processor(plugin_name=PLUGIN, queue_name="sync", job_name="die")
+def die(job: Job) -> int:
+    """Waits to be killed, so many times; then ends."""
+    if note(job.data["gate"], id=job.id, pid=os.getpid()) <= job.data["times"]:
+        time.sleep(GATE_SECONDS)
+    return job.attempts_made
+
+
+@plugin_job_processor(plugin_name=PLUGIN, queue_name="sync", job_name="hang")
+def hang(job: Job) -> None:
+    """Takes a while, and lets no other greenlet run."""
+    from gevent import monkey
+
+    monkey.get_original("time", "sleep")(job.data)
 
 
 @plugin_job_processor(plugin_name=PLUGIN, queue_name="sync", job_name="own")

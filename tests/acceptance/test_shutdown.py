@@ -58,7 +58,7 @@ def test_shutdown_of_an_idle_worker_is_quick_and_leaves_nothing(deployment: Depl
     assert worker.terminate(timeout=10) == 0
 
     client = deployment.service.get_redis()
-    assert client.hgetall(f"{deployment.prefix}:unacked") == {}
+    assert list(client.scan_iter(f"{deployment.prefix}:node*")) == []
     assert "Traceback" not in worker.logs()
 
 

@@ -34,7 +34,7 @@ def test_worker_waits_for_redis(deploy: DeploymentFactory, server_factory: Serve
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", pytest.param("gevent", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent"])
 def test_redis_restarts_under_load(deploy: DeploymentFactory, server_factory: ServerFactory, pool: str) -> None:
     server = server_factory(appendonly=True, appendfsync="always")
     deployment = deploy(server, MANAGED_QUEUE_CONCURRENCY="4")
@@ -61,7 +61,7 @@ def test_redis_restarts_under_load(deploy: DeploymentFactory, server_factory: Se
 
     left = [*added]
     # Celery waits 2, 4, 6 … s before it connects again, and what a node had fetched when it went comes back after that.
-    wait_for(lambda: not _without_ended(deployment, left), f"all of {len(added)} jobs to end", 100)
+    wait_for(lambda: not _without_ended(deployment, left), f"all of {len(added)} jobs to end", 45)
 
 
 def _without_ended(deployment: Deployment, left: list[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """The plugin's worker is killed, or stands still, in the middle of a send and of a flush.
 
-What the platform gives back by itself is not built yet: a job that was running stays active, and the message of one
-that was fetched waits half a minute. So the plugin recovers by its own rows, which it can do at any time.
+The platform runs again what the worker held, when it counts as dead. The plugin can also recover by its own rows, at
+any time and sooner.
 """
 
 from __future__ import annotations
@@ -119,7 +119,6 @@ async def test_dispatch_that_lost_its_lock_is_taken_over_and_happens_once(site: 
     assert outcomes(chat) == {"accepted": 1, "duplicate": 1}
 
 
-@pytest.mark.xfail(strict=True, reason="a killed worker's running jobs are not recovered by the platform yet")
 def test_killed_in_the_middle_the_platform_runs_it_again(crash_site: Site, chat: ChatServer) -> None:
     site = crash_site
     outbound, inbound = kill_in_the_middle(site, chat, "after")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from xpert_mq.models import EnqueueResult, JobSnapshot
 from xpert_mq.service import ManagedQueueService
 from xpert_mq.store.connection import Call
 from xpert_mq.store.keys import job_token, pool_keys, split_task_id, split_token
-from xpert_mq.store.store import Claim, Failure
+from xpert_mq.store.store import Claim, Failure, NodeInfo, Recovered
 
 JOB = {"plugin_name": "plugin", "queue_name": "queue", "job_name": "job"}
 OTHER_JOB = {**JOB, "job_name": "other"}
@@ -35,13 +35,80 @@ def failure(reason: str = "boom", kind: str = "builtins.ValueError") -> Failure:
 
 
 class PretendWorker:
-    """The workers of one service."""
+    """A worker node of one service."""
 
-    def __init__(self, service: ManagedQueueService) -> None:
+    def __init__(self, service: ManagedQueueService, node: str = "node") -> None:
         self.service = service
+        self.node = node
         self.store = service.store
         self.redis = service.get_redis()
         self.queue = service.settings.queue_name()
+        self._joined = False
+
+    def join(self) -> None:
+        """Becomes a node, once."""
+        if not self._joined:
+            self._joined = self.beat(fresh=True)
+
+    def beat(self, *, fresh: bool = False, consuming: bool = True, tick_age_ms: int = 0, **info: Any) -> bool:
+        """Says that the node is alive."""
+        said = NodeInfo(**{"queues": [self.queue], **info})
+        call = self.store.beat(
+            self.node, said, fresh=fresh, consuming=consuming, tick_age_ms=tick_age_ms, gap_ms=15_000
+        )
+        return bool(self.run(call))
+
+    def fetch(
+        self, count: int = 1, channel: str = "channel", queues: Sequence[str] | None = None
+    ) -> list[bytes] | bytes:
+        """What the transport does: the messages, or `gone`."""
+        values = {
+            "nodes": self.store.keys.nodes,
+            "node": self.node,
+            "fresh": 0,
+            "channel": channel,
+            "count": count,
+            "queues": json.dumps(queues or [self.queue]),
+        }
+        script = self.store.fetch_script
+        self.join()
+        self.redis.script_load(script.source)
+        taken = cast("list[bytes] | bytes", self.redis.execute_command(*script.values(values)))
+        return taken if isinstance(taken, bytes) else taken[1::2]
+
+    def give_back(self, tag: str) -> int:
+        """Puts a fetched message back; gives how many that were."""
+        script = self.store.give_back_script
+        self.redis.script_load(script.source)
+        return int(cast("int", self.redis.execute_command(*script.values({"node": self.node, "tag": tag}))))
+
+    def miss_beats(self, ms: int = 60_000) -> None:
+        """The last beat was so long ago."""
+        self.redis.zadd(self.store.keys.nodes, {self.node: int(self.server_ms()) - ms}, xx=True)
+
+    def be_steady(self, ms: int = 60_000) -> None:
+        """Has been beating without a gap for so long."""
+        self.join()
+        self.redis.hset(f"{self.store.keys.node}{self.node}", "steady", str(int(self.server_ms()) - ms))
+
+    def recover(self, timeout_ms: int = 30_000, most_stalls: int = 1, limit: int = 250) -> Recovered:
+        """Declares nodes dead, and takes back what they hold."""
+        found: Recovered = self.run(self.store.recover(self.node, timeout_ms, most_stalls, limit))
+        return found
+
+    def leave(self) -> bool:
+        """The node goes."""
+        return bool(self.run(self.store.leave(self.node)))
+
+    def stall(self, task_id: str, most_stalls: int | None = 1) -> str:
+        """A child of the node has died with the job."""
+        token, generation = split_task_id(task_id)
+        return str(self.run(self.store.stall(token, self.node, generation=generation, most_stalls=most_stalls)))
+
+    def sweep(self, queue: str | None = None, limit: int = 250) -> list[str]:
+        """Replaces lost messages; gives the ids of their jobs."""
+        tokens = self.run(self.store.sweep(queue or self.queue, limit))
+        return [split_token(token)[1] for token in tokens]
 
     def run(self, call: Call[Any]) -> Any:
         return self.service.executor.run(call)
@@ -55,9 +122,9 @@ class PretendWorker:
         raw = cast("list[bytes]", self.redis.lrange(queue or self.queue, 0, -1))
         return [json.loads(text) for text in reversed(raw)]
 
-    def waiting_ids(self) -> list[str]:
+    def waiting_ids(self, queue: str | None = None) -> list[str]:
         """The jobs that the queue's messages name, the next to be taken first."""
-        return [split_token(split_task_id(message["headers"]["id"])[0])[1] for message in self.messages()]
+        return [split_token(split_task_id(message["headers"]["id"])[0])[1] for message in self.messages(queue)]
 
     def record_key(self, job_id: str, tenant_id: str | None = None) -> str:
         """The key of the job's record."""
@@ -70,8 +137,33 @@ class PretendWorker:
         task_id: str = json.loads(raw)["headers"]["id"]
         return task_id
 
+    def task_id_of(self, message: bytes) -> str:
+        """The task id that a message names."""
+        task_id: str = json.loads(message)["headers"]["id"]
+        return task_id
+
+    def queue_of(self, message: bytes) -> str:
+        """The queue that a message is for."""
+        queue: str = json.loads(message)["properties"]["delivery_info"]["routing_key"]
+        return queue
+
+    def unacknowledged(self) -> dict[bytes, bytes]:
+        """What the node holds, by tag."""
+        return cast("dict[bytes, bytes]", self.redis.hgetall(self.store.keys.unacked_of(self.node)))
+
+    def acknowledge(self, message: bytes) -> None:
+        """The node is done with it."""
+        tag = json.loads(message)["properties"]["delivery_tag"]
+        self.redis.hdel(self.store.keys.unacked_of(self.node), tag)
+
+    def finished_keys(self) -> set[str]:
+        """The keys of jobs that have ended, and of what lists them."""
+        keys = self.store.keys
+        return {key for key in self.all_keys() if key.startswith((keys.jobs, keys.lists, keys.groups, keys.expiring))}
+
     def claim(self, task_id: str, queue: str | None = None) -> Claim | None:
-        claim: Claim | None = self.run(self.store.claim(*split_task_id(task_id), queue or self.queue))
+        self.join()
+        claim: Claim | None = self.run(self.store.claim(*split_task_id(task_id), queue or self.queue, self.node))
         return claim
 
     def claim_next(self, queue: str | None = None) -> Claim:
@@ -142,7 +234,7 @@ class PretendWorker:
             pass
         self.redis.zpopmin(pool_keys(self.queue).wake)
         keys = self.store.keys
-        passing = (keys.answers, keys.tallies)
+        passing = (keys.answers, keys.tallies, keys.nodes, keys.node)
         return {key for key in self.all_keys() if key != keys.generation and not key.startswith(passing)}
 
     def server_ms(self) -> float:

@@ -88,29 +88,20 @@ def test_message_tags_are_all_different(worker: PretendWorker) -> None:
 
 
 def test_message_fetched_is_noted_as_unacknowledged(any_worker: PretendWorker) -> None:
-    """The note is in kombu's own form."""
-    keys, script = any_worker.store.keys, any_worker.store.fetch_script
     for number in range(5):
         any_worker.enqueue(f'job-"{number}"')
     raw = any_worker.redis.lrange(any_worker.queue, 0, -1)[::-1]
-    values = {
-        "unacked": keys.unacked,
-        "unacked_index": keys.unacked_index,
-        "count": 3,
-        "queues": json.dumps([any_worker.queue, "none"]),
-    }
 
-    any_worker.redis.script_load(script.source)
-    taken = cast("list[bytes]", any_worker.redis.execute_command(*script.values(values)))
+    taken = any_worker.fetch(3, queues=[any_worker.queue, "none"])
 
-    assert taken[::2] == [any_worker.queue.encode()] * 3
-    assert taken[1::2] == raw[:3]
-    notes = cast("dict[bytes, bytes]", any_worker.redis.hgetall(keys.unacked))
+    assert taken == raw[:3]
+    unacked = any_worker.store.keys.unacked_of(any_worker.node)
+    notes = cast("dict[bytes, bytes]", any_worker.redis.hgetall(unacked))
     tags = [json.loads(message)["properties"]["delivery_tag"] for message in raw[:3]]
     assert {tag.decode() for tag in notes} == set(tags)
-    for tag, message in zip(tags, raw[:3], strict=True):
-        assert json.loads(notes[tag.encode()]) == [json.loads(message), "", any_worker.queue]
-    assert any_worker.redis.zcard(keys.unacked_index) == 3
+    for tag, message in zip(tags, taken, strict=True):
+        assert isinstance(message, bytes)
+        assert notes[tag.encode()] == any_worker.queue.encode() + b"\n" + message
     assert len(any_worker.messages()) == 2
     # Another idle worker is told of the rest.
     assert any_worker.redis.exists(f"{any_worker.queue}:wake")

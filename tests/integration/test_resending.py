@@ -186,9 +186,10 @@ async def test_resend_rerun_that_ran_meanwhile(shaky: Shaky, how: str, end: str)
 async def test_resend_claim(shaky: Shaky, where: Cut, how: str) -> None:
     shaky.sound.enqueue("id", payload=5)
     message = shaky.sound.take()
+    shaky.sound.join()
     shaky.proxy.cut(where)
 
-    claim = await shaky.run(shaky.store.claim(*split_task_id(message), shaky.sound.queue))
+    claim = await shaky.run(shaky.store.claim(*split_task_id(message), shaky.sound.queue, shaky.sound.node))
 
     assert claim is not None
     assert claim.payload == b"5"
@@ -201,7 +202,7 @@ async def test_resend_claim_cancelled_before_is_stale(shaky: Shaky, how: str) ->
     message = shaky.sound.take()
     shaky.proxy.cut("before", meanwhile=lambda: shaky.sound.service.cancel("id"))
 
-    assert await shaky.run(shaky.store.claim(*split_task_id(message), shaky.sound.queue)) is None
+    assert await shaky.run(shaky.store.claim(*split_task_id(message), shaky.sound.queue, shaky.sound.node)) is None
 
 
 #: What ends or returns a try: the call, and the job's state after it (None: gone).

@@ -16,10 +16,13 @@ SCRIPTS = [name.removesuffix(".lua") for name in FILES if not name.startswith("_
 PARTS = [name for name in FILES if name.startswith("_")]
 
 #: They run while the server's memory is full: what ends or returns a job, and what frees memory.
-ALLOW_OOM = {"finish", "retry", "fetch", "claim", "cancel", "expire", "read", "promote"}
+ALLOW_OOM = {
+    *{"finish", "retry", "fetch", "claim", "cancel", "expire", "read", "promote"},
+    *{"beat", "recover", "leave", "pass_on", "stall", "give_back", "sweep"},
+}
 
 #: They also run on a replica.
-NO_WRITES = {"count", "groups", "list", "tallies"}
+NO_WRITES = {"count", "groups", "list", "nodes", "running", "tallies"}
 
 
 def text(name: str) -> str:
@@ -150,7 +153,7 @@ def test_script_template_is_only_made_where_jobs_are_handed_out() -> None:
         asked.append(True)
         return ""
 
-    for name in ("cancel", "claim", "finish", "checkpoint", "read", "expire", "fetch"):
+    for name in ("cancel", "checkpoint", "read", "expire", "leave", "nodes"):
         load_script(name, {}, fill)
     assert asked == []
     load_script("add", {}, fill)

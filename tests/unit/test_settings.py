@@ -38,6 +38,7 @@ def test_settings_defaults() -> None:
         "sandbox_browser_concurrency": 1,
         "user_loader": None,
         "celery_config": None,
+        "log_format": "text",
     }
 
 
@@ -62,6 +63,7 @@ def test_settings_defaults() -> None:
         ("MANAGED_QUEUE_SANDBOX_BROWSER_CONCURRENCY", "4", "sandbox_browser_concurrency", 4),
         ("XPERT_MQ_USER_LOADER", "acme.users:load", "user_loader", None),
         ("XPERT_MQ_CELERY_CONFIG", "deploy.celeryconfig", "celery_config", None),
+        ("XPERT_MQ_LOG_FORMAT", "json", "log_format", None),
     ],
 )
 def test_settings_read_from_environment(
@@ -99,6 +101,7 @@ def test_settings_read_from_environment(
         ("MANAGED_QUEUE_SANDBOX_BROWSER_CONCURRENCY", "0", "greater than or equal to 1"),
         ("XPERT_MQ_USER_LOADER", "acme.users", "module:function"),
         ("XPERT_MQ_CELERY_CONFIG", "celeryconfig:settings", "package.module"),
+        ("XPERT_MQ_LOG_FORMAT", "yaml", "input should be 'text' or 'json', not 'yaml'"),
     ],
 )
 def test_settings_error_names_variable(monkeypatch: pytest.MonkeyPatch, variable: str, text: str, said: str) -> None:

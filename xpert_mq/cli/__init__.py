@@ -14,6 +14,7 @@ import click
 
 from xpert_mq.cli.demo import demo
 from xpert_mq.cli.doctor import doctor
+from xpert_mq.cli.health import health
 from xpert_mq.cli.jobs import jobs
 from xpert_mq.cli.plugins import plugins
 from xpert_mq.cli.queues import queues
@@ -29,7 +30,8 @@ NO_COLOR=1 turns colours off, and so does a pipe.
 Exit codes:
   0  done, and all is well
   1  done, and the answer is no: a job that is not there or not in the right
-     state, a plugin that failed to load, a warning of doctor, or you said no
+     state, a plugin that failed to load, a pool without a live worker, a
+     warning of doctor, or you said no
   2  not done: wrong usage or settings, or Redis can't be reached
 Ctrl-C ends a list that is watched with 0, and a job that is followed with 130.
 """
@@ -76,5 +78,5 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-for command in (worker, server, jobs, queues, plugins, doctor, demo):
+for command in (worker, server, jobs, queues, plugins, health, doctor, demo):
     main.add_command(command)

@@ -111,8 +111,8 @@ def _persistence(server: Server) -> str:
 
 
 def _show_pools(report: Report) -> None:
-    columns = ("pool", "queue", "messages", "waiting", "delayed")
-    sizes = [(one.messages, one.waiting, one.delayed) for one in report.pools]
+    columns = ("pool", "queue", "workers", "messages", "waiting", "delayed")
+    sizes = [(one.workers, one.messages, one.waiting, one.delayed) for one in report.pools]
     rows = [
         (pool.name, pool.queue, *("?" if size is None else size for size in row))
         for pool, row in zip(report.pools, sizes, strict=True)

@@ -6,6 +6,7 @@ import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from redis import exceptions
 
 from xpert_mq.cli.orphans import KeyReport, find_orphans
 from xpert_mq.cli.server_client import clock_difference
+from xpert_mq.errors import QueueUnavailableError
+from xpert_mq.service import ManagedQueueService
 from xpert_mq.settings import Settings
 from xpert_mq.store.connection import too_old
 from xpert_mq.store.keys import Keys, pool_keys
@@ -58,13 +61,14 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """An execution pool's sizes; None for one that could not be read."""
+    """An execution pool's sizes, and its live workers; None for what could not be read."""
 
     name: str
     queue: str
     messages: int | None
     waiting: int | None
     delayed: int | None
+    workers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +171,19 @@ def _sizes(client: redis.Redis, settings: Settings) -> tuple[list[Pool], int | N
     pipe.zcard(keys.unacked_index)
     pipe.zcard(keys.expiring)
     sizes = [None if isinstance(size, Exception) else int(size) for size in pipe.execute(raise_on_error=False)]
-    names = zip(settings.pools, queues, strict=True)
-    pools = [Pool(name, queue, *sizes[3 * i : 3 * i + 3]) for i, (name, queue) in enumerate(names)]
+    workers = [_workers(settings, pool) for pool in settings.pools]
+    messages, waiting, delayed = (sizes[i:-2:3] for i in range(3))
+    rows = zip(settings.pools, queues, messages, waiting, delayed, workers, strict=True)
+    pools = [Pool(*row) for row in rows]
     return pools, sizes[-2], sizes[-1]
+
+
+def _workers(settings: Settings, pool: str) -> int | None:
+    with closing(ManagedQueueService(settings)) as service:
+        try:
+            return service.get_execution_pool_health(pool).worker_count
+        except QueueUnavailableError:  # access rules may forbid scripts
+            return None
 
 
 def _server_warnings(server: Server, info: Info) -> Iterator[str]:

@@ -32,6 +32,9 @@ _EXAMPLES = 3
 #: Sets in one of which a job must be; and all such sets that a state asks for.
 Places = list[list[str]]
 Command = tuple[str, ...]
+
+#: What is asked of a record.
+_FIELDS = ("state", "envelope", "parked")
 T = TypeVar("T")
 
 
@@ -189,7 +192,7 @@ class _Walk:
 
     def _unlisted(self, jobs: Sequence[str]) -> list[str]:
         """The jobs that are not where their state says; some may just have moved between two questions."""
-        records = self._ask(("HMGET", job, "state", "envelope") for job in jobs)
+        records = self._ask(("HMGET", job, *_FIELDS) for job in jobs)
         places = {job: self._places(job, record) for job, record in zip(jobs, records, strict=True)}
         questions = [(job, key) for job, sets in places.items() for key in _flat(sets)]
         return _misplaced(places, self._answered(questions, self._ask(map(self._score, questions))))
@@ -197,19 +200,19 @@ class _Walk:
     def _unlisted_now(self, jobs: Sequence[str]) -> Iterator[str]:
         """The same, with record and sets looked at in one moment."""
         for chunk in _chunks(jobs, _AGAIN):
-            envelopes = self._ask(("HGET", job, "envelope") for job in chunk)
+            before = self._ask(("HMGET", job, *_FIELDS) for job in chunk)
             possible = [
                 (job, key)
-                for job, envelope in zip(chunk, envelopes, strict=True)
+                for job, record in zip(chunk, before, strict=True)
                 for state in STATES
-                for key in _flat(self._places(job, [state.encode(), envelope]))
+                for key in _flat(self._places(job, [state.encode(), *record[1:]]))
             ]
-            records = (("HMGET", job, "state", "envelope") for job in chunk)
+            records = (("HMGET", job, *_FIELDS) for job in chunk)
             replies = self._ask([*records, *map(self._score, possible)], together=True)
             places = {
                 job: self._places(job, record)
-                for job, record, envelope in zip(chunk, replies[: len(chunk)], envelopes, strict=True)
-                if isinstance(record, list) and record[1] == envelope
+                for job, record, first in zip(chunk, replies[: len(chunk)], before, strict=True)
+                if isinstance(record, list) and record[1:] == first[1:]
             }
             yield from _misplaced(places, self._answered(possible, replies[len(chunk) :]))
 
@@ -226,7 +229,7 @@ class _Walk:
     def _places(self, job: str, record: Any) -> Places:
         """Where a job of this state and envelope must be; nowhere if it is gone, or its record can't be read."""
         try:
-            state, envelope = record
+            state, envelope, parked = record
             routing = Envelope.from_json(envelope)
             logical = logical_name(routing.plugin_name, routing.queue_name, routing.job_name)
             wanted = self._keys.list_of(state.decode(), group_name(split_token(self._token(job))[0], logical))
@@ -235,7 +238,9 @@ class _Walk:
         if state in (b"completed", b"failed"):
             return [[wanted, f"{wanted}:kept"]]
         pool = pool_keys(self._names.queue_of(routing.execution_pool))
-        of_pool = {b"waiting": [[pool.waiting]], b"delayed": [[pool.delayed]]}
+        # A job over a limit waits without a message.
+        at = [f"{self._keys.parked_at}{parked.decode()}"] if parked else []
+        of_pool = {b"waiting": [[pool.waiting, *at]], b"delayed": [[pool.delayed]]}
         return [[wanted], *of_pool.get(state, [])]
 
     def _token(self, job: str) -> str:

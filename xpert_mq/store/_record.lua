@@ -2,7 +2,7 @@
 --
 -- Fields of the hash: envelope (JSON with the options and the time of the enqueue, never changes), payload (JSON), state, gen (of
 -- the latest hand-out); and, once there is something to say: born (gen of the first hand-out), headers, made (ended tries), claim
--- (nonce of the latest try), processed_on, finished_on, failed_reason, failed_type, stacks (JSON), result (JSON), expires_at.
+-- (nonce of the latest try), stalls, parked (where), processed_on, finished_on, failed_reason, failed_type, stacks (JSON), result (JSON), expires_at.
 -- Times are milliseconds of the server's clock.
 
 local clock = redis.call('TIME')
@@ -70,6 +70,25 @@ end
 local function tally(event, logical)
   local minute = TALLIES .. math.floor(now / 60000)
   if redis.call('HINCRBY', minute, event .. ':' .. logical, 1) == 1 then redis.call('EXPIRE', minute, TALLY_SECONDS) end
+end
+
+-- What a node holds: the jobs that it runs, with the nonces of their claims; and by their tags the messages that it has fetched and
+-- not acknowledged, each behind the name of its queue and a line feed.
+local function running_on(node)
+  return NODE .. node .. ':active'
+end
+
+local function unacked_of(node)
+  return NODE .. node .. ':unacked'
+end
+
+-- PARKED: what jobs are parked at, each with a sorted set of its own. Takes a job from where it is parked, if it is.
+local function unpark(job, token)
+  local place = redis.call('HGET', job, 'parked')
+  if not place then return end
+  redis.call('HDEL', job, 'parked')
+  redis.call('ZREM', PARKED_AT .. place, token)
+  if redis.call('EXISTS', PARKED_AT .. place) == 0 then redis.call('ZREM', PARKED, place) end
 end
 
 -- What tells this call of an add from any other: the envelope's first words hold it.

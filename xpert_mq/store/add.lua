@@ -2,7 +2,7 @@
 -- KEYS  job
 -- ARGV  shadow logical queue delay_ms envelope payload headers resend
 -- RETURNS  'created <state>' | 'kept <state>' | 'conflict <state> <envelope of the holder>', as a status
--- INCLUDE  record message
+-- INCLUDE  record message limits
 
 local token = string.sub(job, #JOBS + 1)
 local state = state_of(job, token)
@@ -31,6 +31,11 @@ if headers ~= '' then redis.call('HSET', job, 'headers', headers) end
 if delay > 0 then
   park_until(now_or_later + delay, queue, token)
 else
-  hand_out(queue, token, gen, shadow, 0, headers)
+  local limit = parked_at(queue, logical)
+  if limit then
+    park(job, token, queue, limit, admission(gen))
+  else
+    hand_out(queue, token, gen, shadow, 0, headers)
+  end
 end
 return redis.status_reply('created ' .. state)

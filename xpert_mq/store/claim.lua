@@ -1,16 +1,25 @@
--- A worker that holds a message asks for the job. Only the message of the job's latest hand-out gets it, and only once.
+-- A worker that holds a message asks for the job. Only the message of the job's latest hand-out gets it, and only once; and no
+-- node that was declared dead.
 -- KEYS  job
--- ARGV  token generation queue nonce
--- RETURNS  {'claimed', envelope, payload, made, stacks or false} | {'stale', state or false}
+-- ARGV  token generation queue node nonce
+-- RETURNS  {'claimed', envelope, payload, made, stacks or false} | {'stale', state or false} | {'parked'}
 -- FLAGS  allow-oom
--- INCLUDE  record
+-- INCLUDE  record message limits
 
 local record = redis.call('HMGET', job, 'state', 'gen', 'claim', 'envelope', 'payload', 'made', 'stacks')
 local again = record[1] == 'active' and record[3] == nonce
 if not again then
-  if record[1] ~= 'waiting' or record[2] ~= generation then return {'stale', record[1]} end
-  redis.call('HSET', job, 'state', 'active', 'claim', nonce, 'processed_on', now)
+  if record[1] ~= 'waiting' or record[2] ~= generation then
+    -- A slot that was kept for a job which was cancelled meanwhile.
+    if redis.call('HEXISTS', running_on(node), token) == 0 then release(node, token) end
+    return {'stale', record[1]}
+  end
+  if not redis.call('ZSCORE', NODES, node) then return {'stale', false} end
+  local admitted = redis.call('ZSCORE', queue .. WAITING, token)
   redis.call('ZREM', queue .. WAITING, token)
+  if not take_slots(node, job, token, queue, record[4], admitted or admission(generation)) then return {'parked'} end
+  redis.call('HSET', job, 'state', 'active', 'claim', nonce, 'processed_on', now)
+  redis.call('HSET', running_on(node), token, nonce)
   local group = group_of(token, logical_of(record[4]))
   unlist('waiting', group, token)
   enlist('active', group, token)

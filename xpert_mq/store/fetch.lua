@@ -1,16 +1,45 @@
--- Takes messages from the pools' queues, the oldest of each in turn, and notes them as unacked, in one step: a consumer that dies
--- right here has lost none. The notes are kombu's own (hash and index), so kombu restores those of a dead consumer.
--- KEYS  unacked unacked_index
--- ARGV  count queues
---       queues: JSON array of queue names
--- RETURNS  {queue, message, queue, message, ...}
+-- Takes messages from the pools' queues, the oldest of each in turn, and notes them as unacknowledged by this node, in one step:
+-- a consumer that dies right here has lost none. What an earlier channel of the node has not acknowledged goes back first.
+-- KEYS  nodes
+-- ARGV  node fresh channel count queues
+--       fresh: '1' for an id that is not known yet; queues: JSON array of queue names
+-- RETURNS  {queue, message, queue, message, ...} | 'gone'
+--          what can't be a message comes without a queue, and is not noted
+--          gone: it was declared dead, and has to take a new id
 -- FLAGS  allow-oom
+-- INCLUDE  record message limits recovery
 
+if not redis.call('ZSCORE', nodes, node) then
+  if fresh ~= '1' or redis.call('HEXISTS', GONE, node) == 1 then return redis.status_reply('gone') end
+  redis.call('ZADD', nodes, now, node)
+  redis.call('HSET', NODE .. node, 'steady', now)
+end
+if redis.call('HGET', NODE .. node, 'channel') ~= channel then
+  redis.call('HSET', NODE .. node, 'channel', channel)
+  return_messages(node)
+end
+
+local unacked = unacked_of(node)
 local taken = {}
 local names = cjson.decode(queues)
 local wanted = tonumber(count)
-local clock = redis.call('TIME')
-local seconds = clock[1] + clock[2] / 1000000
+
+local function take(queue, raw)
+  local tag = string.match(raw, '"delivery_tag": ?"([^"\\]+)"')
+  if tag then redis.call('HSET', unacked, tag, queue .. '\n' .. raw) end
+  taken[#taken + 1] = tag and queue or ''
+  taken[#taken + 1] = raw
+  wanted = wanted - 1
+end
+
+-- First those that slots are kept for.
+while wanted > 0 do
+  local note = redis.call('RPOP', admitted_to(node))
+  if not note then break end
+  take(string.match(note, '^(.-)\n(.*)$'))
+end
+if redis.call('EXISTS', admitted_to(node)) == 1 then wake(NODE .. node) end
+
 local empty = 0
 local i = 0
 while wanted > 0 and empty < #names do
@@ -19,18 +48,13 @@ while wanted > 0 and empty < #names do
   local raw = redis.call('RPOP', queue)
   if raw then
     empty = 0
-    wanted = wanted - 1
-    local tag = string.match(raw, '"delivery_tag": ?"([^"\\]+)"')
-    redis.call('HSET', unacked, tag, '[' .. raw .. ',"",' .. cjson.encode(queue) .. ']')
-    redis.call('ZADD', unacked_index, seconds, tag)
-    taken[#taken + 1] = queue
-    taken[#taken + 1] = raw
+    take(queue, raw)
   else
     empty = empty + 1
   end
 end
 -- Whoever is idle learns of what is left.
 for _, queue in ipairs(names) do
-  if redis.call('EXISTS', queue) == 1 then redis.call('ZADD', queue .. WAKE, 0, '0') end
+  if redis.call('EXISTS', queue) == 1 then wake(queue) end
 end
 return taken

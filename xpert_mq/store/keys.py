@@ -74,6 +74,16 @@ def tenant_part(tenant_id: str | None) -> str:
     return "-" if tenant_id is None else f"{len(tenant_id.encode())}:{tenant_id}"
 
 
+def handler_limit(scope_key: str | None, logical: str) -> str:
+    """What the limit of a handler is called."""
+    return f"h:{logical}" if scope_key is None else f"h{len(scope_key.encode())}:{scope_key}:{logical}"
+
+
+def pool_limit(queue: str) -> str:
+    """What the limit of the execution pool with this queue is called."""
+    return f"p:{queue}"
+
+
 def split_group(group: str) -> tuple[str | None, str]:
     """(tenant, logical job) of a group's name. Raises ValueError for any other text."""
     if group.startswith("-:"):
@@ -117,6 +127,15 @@ class Keys:
         self.tallies = f"{prefix}:tally:"
         #: Channel: a delayed job was added that is due before all others.
         self.due = f"{prefix}:due"
+        #: Nodes that are alive, by their last beat (ms), and those that are gone and hold something.
+        self.nodes = f"{prefix}:nodes"
+        self.gone = f"{prefix}:nodes:gone"
+        #: What a node says of itself; beside it the jobs that it runs (`…:active`) and the messages it holds.
+        self.node = f"{prefix}:node:"
+        #: What jobs are parked at, by queue and limit; and for each the jobs, by admission time.
+        self.parked = f"{prefix}:parked"
+        self.parked_at = f"{prefix}:parked:"
+        #: Of kombu, for what is not of the pools' queues.
         self.unacked = f"{prefix}:unacked"
         self.unacked_index = f"{prefix}:unacked_index"
         self.unacked_mutex = f"{prefix}:unacked_mutex"
@@ -131,6 +150,10 @@ class Keys:
         """
         return f"{self.lists}{state}:{group}"
 
+    def unacked_of(self, node: str) -> str:
+        """The messages that the node has fetched and not acknowledged, by their tags."""
+        return f"{self.node}{node}:unacked"
+
     def lua_constants(self) -> dict[str, str]:
         """What the scripts need to spell the keys of jobs that they come upon."""
         pool = pool_keys("")
@@ -142,6 +165,11 @@ class Keys:
             "GROUPS": self.groups,
             "EXPIRING": self.expiring,
             "TALLIES": self.tallies,
+            "NODES": self.nodes,
+            "GONE": self.gone,
+            "NODE": self.node,
+            "PARKED": self.parked,
+            "PARKED_AT": self.parked_at,
             "DUE": self.due,
             "QUEUE": f"{self.prefix}:plugin-jobs",
             "WAITING": pool.waiting,

@@ -22,7 +22,7 @@ if #due > 0 then
     if record[1] == 'delayed' then
       gen = gen + 1
       redis.call('HSET', job, 'state', 'waiting', 'born', record[5] or record[6], 'gen', gen)
-      waiting[#waiting + 1] = now
+      waiting[#waiting + 1] = admission(gen)
       waiting[#waiting + 1] = token
       local plugin, name, work = names_of(record[2])
       local shadow = cjson.encode(plugin .. '/' .. name .. '/' .. work)

@@ -1,9 +1,9 @@
 -- The holder gives its job back for another try: after a failure (a try is spent) or a Defer (none is).
 -- KEYS  job
--- ARGV  token nonce logical queue shadow delay_ms spent failed_reason failed_type stacks resend
+-- ARGV  token nonce node logical queue shadow delay_ms spent failed_reason failed_type stacks resend
 -- RETURNS  'done' | 'lost'
 -- FLAGS  allow-oom
--- INCLUDE  record message
+-- INCLUDE  record message limits
 
 local record = redis.call('HMGET', job, 'state', 'claim', 'made', 'headers', 'gen')
 if record[1] ~= 'active' or record[2] ~= nonce then
@@ -11,6 +11,8 @@ if record[1] ~= 'active' or record[2] ~= nonce then
 end
 remember(nonce, 'done', TRY_MS)
 local group = group_of(token, logical)
+redis.call('HDEL', running_on(node), token)
+release(node, token)
 unlist('active', group, token)
 redis.call('HSETNX', job, 'born', record[5])
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 #: The shared parts, by the name that a head's INCLUDE gives.
-_PARTS = ("record", "message")
+_PARTS = ("record", "message", "limits", "ending", "recovery")
 
 #: In a head, of a script without keys of its own.
 _NONE = "-"
@@ -54,7 +54,8 @@ def load_script(name: str, constants: Mapping[str, str | int], fill_function: Ca
         ScriptError: the head is not of the form that the other files show.
     """
     body = _text(name)
-    keys, args, included, flags = (_head(body, word) for word in ("KEYS", "ARGV", "INCLUDE", "FLAGS"))
+    keys, args, flags = (_head(body, word) for word in ("KEYS", "ARGV", "FLAGS"))
+    included = _included(body)
     if not keys or not re.search(r"^-- RETURNS  ", body, re.MULTILINE) or not set(included) <= set(_PARTS):
         raise ScriptError(f"{name}.lua: the head must name KEYS, RETURNS and known parts, got {keys}, {included}")
     keys = tuple(key for key in keys if key != _NONE)
@@ -74,6 +75,16 @@ def load_script(name: str, constants: Mapping[str, str | int], fill_function: Ca
 
 def _text(name: str) -> str:
     return resources.files(__package__).joinpath(f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _included(body: str) -> tuple[str, ...]:
+    """The parts that a script or a part includes, each behind those that it needs itself."""
+    found: dict[str, None] = {}
+    for part in _head(body, "INCLUDE"):
+        if part in _PARTS:
+            found.update(dict.fromkeys(_included(_text(f"_{part}"))))
+        found[part] = None
+    return tuple(found)
 
 
 def _head(body: str, word: str) -> tuple[str, ...]:

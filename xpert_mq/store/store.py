@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import json
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from xpert_mq.errors import StalledJobError
 from xpert_mq.models import Envelope, JobOptions, JobSnapshot, JobState, Keep
 from xpert_mq.payload import decode_payload
 from xpert_mq.settings import Settings
@@ -57,6 +58,7 @@ class Claim:
 
     token: str
     nonce: str
+    node: str
     queue: str
     envelope: Envelope
     opts: JobOptions
@@ -116,12 +118,17 @@ class Store:
 
     def __init__(self, settings: Settings, fill_function: Callable[[], str]) -> None:
         self.keys = Keys(settings.prefix)
+        failed_age_ms, failed_count = _limits(JobOptions().remove_on_fail)
         # Twice the time that a call is sent again for.
         self._constants: dict[str, str | int] = {
             **self.keys.lua_constants(),
             "CALL_MS": round(2000 * settings.enqueue_timeout),
             "TRY_MS": round(2000 * settings.node_timeout),
             "TALLY_SECONDS": TALLY_SECONDS,
+            "STALLED_TYPE": f"{StalledJobError.__module__}.{StalledJobError.__qualname__}",
+            "FAILED_AGE_MS": failed_age_ms,
+            "FAILED_COUNT": failed_count,
+            "KEPT_STACKS": KEPT_STACKS,
         }
         self._fill_function = fill_function
 
@@ -175,6 +182,43 @@ class Store:
         return self._script("expire")
 
     @functools.cached_property
+    def _beat(self) -> Script:
+        return self._script("beat")
+
+    @functools.cached_property
+    def _recover(self) -> Script:
+        return self._script("recover")
+
+    @functools.cached_property
+    def _leave(self) -> Script:
+        return self._script("leave")
+
+    @functools.cached_property
+    def _pass_on(self) -> Script:
+        return self._script("pass_on")
+
+    @functools.cached_property
+    def _stall(self) -> Script:
+        return self._script("stall")
+
+    @functools.cached_property
+    def _running(self) -> Script:
+        return self._script("running")
+
+    @functools.cached_property
+    def _sweep(self) -> Script:
+        return self._script("sweep")
+
+    @functools.cached_property
+    def _nodes(self) -> Script:
+        return self._script("nodes")
+
+    @functools.cached_property
+    def give_back_script(self) -> Script:
+        """For the transport, as `fetch_script`."""
+        return self._script("give_back")
+
+    @functools.cached_property
     def _groups(self) -> Script:
         return self._script("groups")
 
@@ -216,17 +260,20 @@ class Store:
         }
         return Call(self._add, values, _parse_added, job_id)
 
-    def claim(self, token: str, generation: int, queue: str) -> Call[Claim | None]:
-        """Take the job for one try; None when this hand-out of it is no longer the latest, or is taken."""
+    def claim(self, token: str, generation: int, queue: str, node: str) -> Call[Claim | None]:
+        """Take the job for one try on the node; None when this hand-out of it is no longer the latest, or is taken, or
+        the node was declared dead.
+        """
         nonce = new_nonce()
         values = {
             "job": self.keys.job(token),
             "token": token,
             "generation": generation,
             "queue": queue,
+            "node": node,
             "nonce": nonce,
         }
-        return Call(self._claim, values, functools.partial(_parse_claim, token, nonce, queue))
+        return Call(self._claim, values, functools.partial(_parse_claim, token, nonce, node, queue))
 
     def complete(self, claim: Claim, result: str = "") -> Call[bool]:
         """End the try's job as completed; False when the try has lost it. `result`: JSON, or empty for none."""
@@ -249,6 +296,7 @@ class Store:
             "job": self.keys.job(claim.token),
             "token": claim.token,
             "nonce": claim.nonce,
+            "node": claim.node,
             "outcome": outcome,
             "logical": _logical_of(claim.envelope),
             "age_ms": age_ms,
@@ -268,6 +316,7 @@ class Store:
             "job": self.keys.job(claim.token),
             "token": claim.token,
             "nonce": claim.nonce,
+            "node": claim.node,
             "logical": _logical_of(claim.envelope),
             "queue": claim.queue,
             "shadow": claim.shadow,
@@ -319,6 +368,100 @@ class Store:
         """
         return Call(self._expire, {"expiring": self.keys.expiring, "limit": limit}, _parse_count_and_next)
 
+    def beat(
+        self,
+        node: str,
+        info: NodeInfo,
+        *,
+        fresh: bool,
+        gap_ms: int,
+        consuming: bool = True,
+        tick_age_ms: int = 0,
+    ) -> Call[bool]:
+        """Say that the node is alive; False when it was declared dead, and has to take a new id.
+
+        Args:
+            info: what the node says of itself.
+            fresh: the id is new, and may not be known yet.
+            consuming: it takes jobs.
+            tick_age_ms: since when the consumer's loop has not been seen.
+            gap_ms: what counts as a gap between two beats.
+        """
+        values = {
+            "nodes": self.keys.nodes,
+            "node": node,
+            "fresh": int(fresh),
+            "info": info.to_json(consuming=consuming),
+            "queues": json.dumps(info.queues),
+            "handlers": json.dumps(info.handlers),
+            "limits": json.dumps([part for limit in info.limits.items() for part in limit]),
+            "consuming": int(consuming),
+            "tick_age_ms": tick_age_ms,
+            "gap_ms": gap_ms,
+        }
+        return Call(self._beat, values, lambda reply: reply == b"alive")
+
+    def recover(self, node: str, timeout_ms: int, most_stalls: int, limit: int) -> Call[Recovered]:
+        """As the node: declare those dead that miss their beats, and take back what the gone ones hold."""
+        values = {
+            "nodes": self.keys.nodes,
+            "node": node,
+            "timeout_ms": timeout_ms,
+            "most_stalls": most_stalls,
+            "limit": limit,
+        }
+        return Call(self._recover, values, _parse_recovered)
+
+    def leave(self, node: str) -> Call[bool]:
+        """The node goes. What it holds is taken back by `recover`, and nothing of it counts as a stall."""
+        return Call(self._leave, {"nodes": self.keys.nodes, "node": node}, _is_done)
+
+    def pass_on(self, claim: Claim, timeout_ms: int) -> Call[str]:
+        """Give the job to another node that has its handler: `done`, `nobody` has it, or `lost` by this try."""
+        values = {
+            "job": self.keys.job(claim.token),
+            "token": claim.token,
+            "nonce": claim.nonce,
+            "node": claim.node,
+            "queue": claim.queue,
+            "scope": claim.envelope.scope_key or "",
+            "logical": _logical_of(claim.envelope),
+            "timeout_ms": timeout_ms,
+            "resend": 0,
+        }
+        return Call(self._pass_on, values, bytes.decode)
+
+    def stall(
+        self, token: str, node: str, *, generation: int | None = None, nonce: str = "", most_stalls: int | None = None
+    ) -> Call[str]:
+        """Take a job from a try that will not end it: `rerun`, `failed`, or `other` where that try does not run.
+
+        Args:
+            generation, nonce: the try, by its hand-out or by its claim.
+            most_stalls: None does not count it.
+        """
+        values = {
+            "job": self.keys.job(token),
+            "token": token,
+            "generation": "" if generation is None else generation,
+            "nonce": nonce or "-",
+            "node": node,
+            "most_stalls": "" if most_stalls is None else most_stalls,
+        }
+        return Call(self._stall, values, bytes.decode)
+
+    def running(self, node: str) -> Call[dict[str, str]]:
+        """What the node runs, by Redis' account: the nonces of the claims by tokens."""
+        return Call(self._running, {"node": node}, _parse_running)
+
+    def sweep(self, queue: str, limit: int) -> Call[list[str]]:
+        """Push jobs again that wait and whose message is gone; gives their tokens."""
+        return Call(self._sweep, {"queue": queue, "limit": limit}, _texts)
+
+    def nodes(self) -> Call[Sequence[NodeState]]:
+        """The nodes that are not gone."""
+        return Call(self._nodes, {"nodes": self.keys.nodes}, _parse_nodes)
+
     def groups(self, prefix: str, after: str | None, limit: int) -> Call[list[Group]]:
         """The groups whose names begin with the prefix, in the order of their names, from behind `after`."""
         first = f"[{prefix}" if after is None else f"({after}"
@@ -361,6 +504,57 @@ class Store:
     def tallies(self, minutes: int) -> Call[Tallies]:
         """What was counted in this minute and those before it; they are kept for `TALLY_SECONDS`."""
         return Call(self._tallies, {"tallies": self.keys.tallies, "minutes": minutes}, parse_tallies)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """What a node says of itself.
+
+    Attributes:
+        queues: those that it consumes.
+        handlers: those that it has, as `handler_limit` names them.
+        limits: jobs at a time, by the names of `handler_limit` and `pool_limit`; 0 for a scope's handler that has none
+            where the one for all scopes has.
+        ticks: whether its consumer's loop never stands still.
+        more: for people.
+    """
+
+    queues: Sequence[str]
+    handlers: Sequence[str] = ()
+    limits: Mapping[str, int] = field(default_factory=dict)
+    ticks: bool = True
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self, *, consuming: bool) -> str:
+        """For whoever asks after the node's health."""
+        return json.dumps({"queues": self.queues, "ticks": self.ticks, "consuming": consuming, **self.more})
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What was taken back from nodes that are gone; `more` is left to do."""
+
+    dead_nodes: list[str]
+    rerun: list[str]
+    failed: list[str]
+    messages: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """A node as the others see it; `tick_ms` and `info` are None until its first beat."""
+
+    id: str
+    beat_ms: int
+    tick_ms: int | None
+    info: dict[str, Any] | None
+
+    def is_healthy(self, timeout_ms: int) -> bool:
+        """Whether it has beaten in this time, and its consumer's loop, where that never stands still, was seen."""
+        if self.beat_ms > timeout_ms or self.info is None or self.tick_ms is None:
+            return False
+        return not self.info["ticks"] or self.tick_ms <= timeout_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,7 +605,7 @@ def _parse_added(reply: bytes) -> Added:
     return Added(outcome, state, Envelope.from_json(holder[0]) if holder else None)
 
 
-def _parse_claim(token: str, nonce: str, queue: str, reply: Sequence[Any]) -> Claim | None:
+def _parse_claim(token: str, nonce: str, node: str, queue: str, reply: Sequence[Any]) -> Claim | None:
     if reply[0] != b"claimed":
         return None
     _, text, payload, made, stacks = reply
@@ -419,6 +613,7 @@ def _parse_claim(token: str, nonce: str, queue: str, reply: Sequence[Any]) -> Cl
     return Claim(
         token,
         nonce,
+        node,
         queue,
         envelope,
         opts,
@@ -441,6 +636,24 @@ def _parse_outcome(reply: Sequence[bytes]) -> Outcome:
 def _parse_count_and_next(reply: Sequence[int]) -> tuple[int, int | None]:
     count, wait = reply
     return count, None if wait < 0 else wait
+
+
+def _parse_recovered(reply: Sequence[Any]) -> Recovered:
+    dead, rerun, failed, messages, more = reply
+    return Recovered(_texts(dead), _texts(rerun), _texts(failed), messages, more == b"1")
+
+
+def _parse_running(reply: Sequence[bytes]) -> dict[str, str]:
+    texts = _texts(reply)
+    return dict(zip(texts[::2], texts[1::2], strict=True))
+
+
+def _parse_nodes(reply: Sequence[Any]) -> list[NodeState]:
+    return [NodeState(name.decode(), beat, tick, info and json.loads(info)) for name, beat, tick, info in reply]
+
+
+def _texts(reply: Sequence[bytes]) -> list[str]:
+    return [text.decode() for text in reply]
 
 
 def _parse_record(job_id: str, reply: Sequence[bytes]) -> Record | None:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import redis
 from celery import bootsteps
+from celery.concurrency import solo, thread
+from celery.worker import state as worker_state
 
 from xpert_mq.errors import QueueUnavailableError
-from xpert_mq.handlers import registry
+from xpert_mq.handlers import Handler, registry
+from xpert_mq.node import node
 from xpert_mq.service import managed_queue
+from xpert_mq.settings import SANDBOX_BROWSER, Settings
 from xpert_mq.store.connection import too_old
+from xpert_mq.store.keys import handler_limit, logical_name, pool_limit
+from xpert_mq.store.store import NodeInfo
 from xpert_mq.worker.maintenance import Maintenance
 
 logger = logging.getLogger(__name__)
+
+#: Between two signs of life of the consumer's loop.
+TICK_SECONDS = 1.0
 
 
 class MaintenanceStep(bootsteps.StartStopStep):
@@ -33,18 +46,71 @@ class MaintenanceStep(bootsteps.StartStopStep):
         """Checks the server, and starts the thread once."""
         if self._maintenance is None:
             _check(managed_queue.get_redis())
-            self._maintenance = Maintenance(managed_queue.settings, managed_queue.store)
+            self._maintenance = Maintenance(managed_queue.settings, managed_queue.store, _info(consumer), _requests)
             self._maintenance.start()
             _tell_what_is_served()
+        self._maintenance.consume(True)
+        node.tick()
+        if not _is_solo(consumer):
+            consumer.timer.call_repeatedly(TICK_SECONDS, node.tick)
 
     def stop(self, consumer: Any) -> None:
-        """Nothing: see the class."""
+        """The consumer stops, to end or to connect again; the thread goes on."""
+        if self._maintenance is not None:
+            self._maintenance.consume(False)
 
     def shutdown(self, consumer: Any) -> None:
         """Ends the thread; the only hook after the last job has ended."""
         if self._maintenance is not None:
             self._maintenance.stop()
             self._maintenance = None
+        if worker_state.should_terminate is not None and isinstance(consumer.pool, thread.TaskPool):
+            # Threads can't be ended, and Python would wait for them; what they run has been handed back.
+            logging.shutdown()
+            sys.stdout.flush()
+            os._exit(int(worker_state.should_terminate))
+
+
+def _requests() -> list[Any]:
+    # Those that a lost connection made Celery forget may still be run.
+    known = (worker_state.requests.values(), worker_state.reserved_requests, worker_state.active_requests)
+    return [request for some in known for request in tuple(some)]
+
+
+def _is_solo(consumer: Any) -> bool:
+    # Its loop stands still while a job runs, which is no fault.
+    return isinstance(consumer.pool, solo.TaskPool)
+
+
+def _info(consumer: Any) -> NodeInfo:
+    queues = sorted(consumer.app.amqp.queues.consume_from)
+    handlers = registry.handlers()
+    names = sorted(handler_limit(one.scope_key, _logical(one)) for one in handlers)
+    limits = _limits(managed_queue.settings, queues, handlers)
+    more = {
+        "host": consumer.hostname,
+        "pid": os.getpid(),
+        "pool": type(consumer.pool).__module__.rpartition(".")[2],
+        "concurrency": consumer.pool.limit,
+        "started": round(time.time() * 1000),
+    }
+    return NodeInfo(queues, names, limits, not _is_solo(consumer), more)
+
+
+def _logical(handler: Handler) -> str:
+    return logical_name(handler.plugin_name, handler.queue_name, handler.job_name)
+
+
+def _limits(settings: Settings, queues: Sequence[str], handlers: Sequence[Handler]) -> dict[str, int]:
+    """The limits of handlers and pools by their names."""
+    limits = {handler_limit(one.scope_key, _logical(one)): one.concurrency for one in handlers if one.concurrency}
+    # The scope's own handler goes before the one for all scopes, also with its lack of a limit.
+    for one in handlers:
+        if one.scope_key is not None and not one.concurrency and handler_limit(None, _logical(one)) in limits:
+            limits[handler_limit(one.scope_key, _logical(one))] = 0
+    if SANDBOX_BROWSER in settings.pools and (queue := settings.queue_name(SANDBOX_BROWSER)) in queues:
+        limits[pool_limit(queue)] = settings.sandbox_browser_concurrency
+    return limits
 
 
 def _tell_what_is_served() -> None:

@@ -1,7 +1,7 @@
-"""The thread of every node that hands out delayed jobs when they are due and removes finished ones when their age is
-over.
+"""The thread of every node that says that it is alive, hands out delayed jobs when they are due, removes finished ones
+when their age is over, and takes back what dead nodes hold.
 
-All nodes do it, and none has to: the scripts make it safe. The thread sleeps until the next due time, and a publish
+All nodes do it, and none has to: the scripts make it safe. The thread sleeps until the next thing is due, and a publish
 wakes it when a job is added that is due earlier.
 """
 
@@ -11,16 +11,17 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import redis
 
 from xpert_mq.errors import QueueUnavailableError
 from xpert_mq.eventloop import start_native_thread
+from xpert_mq.node import node
 from xpert_mq.settings import Settings
 from xpert_mq.store.connection import Executor
-from xpert_mq.store.store import Store
+from xpert_mq.store.store import NodeInfo, Store
 
 logger = logging.getLogger(__name__)
 
@@ -36,24 +37,41 @@ os.register_at_fork(before=_in_call.acquire, after_in_parent=_in_call.release, a
 
 
 class Maintenance:
-    """Runs until it is stopped; survives Redis being away."""
+    """Runs until it is stopped; survives Redis being away.
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    Args:
+        info: what the node says of itself to the others.
+        requests: gives Celery's requests of the jobs that the node has taken and not ended.
+    """
+
+    def __init__(self, settings: Settings, store: Store, info: NodeInfo, requests: Callable[[], Iterable[Any]]) -> None:
+        self._settings = settings
         self._store = store
+        self._info = info
+        self._consuming = True
         self._queues = [settings.queue_name(pool) for pool in settings.pools]
         # Of its own, since gevent's sockets belong to one thread.
         self._executor = Executor(settings)
         self._redis = redis.Redis.from_url(settings.redis_url)
         self._subscription: Any = None
+        self._next_beat = float("-inf")
+        self._requests = requests
+        self._doubtful: set[tuple[str, str]] = set()
         self._stopping = threading.Event()
         self._join: Callable[[], None] | None = None
 
     def start(self) -> None:
-        """Starts the thread."""
+        """Says that the node is alive, and starts the thread."""
+        self._beat()
         self._join = start_native_thread(self._run, "xpert-mq-maintenance")
 
+    def consume(self, consuming: bool) -> None:
+        """Says soon whether the node takes jobs: what is kept for one that does not goes to the others."""
+        self._consuming = consuming
+        self._next_beat = float("-inf")
+
     def stop(self) -> None:
-        """Ends the thread and waits for its end."""
+        """Ends the thread, and hands back what the node still holds."""
         self._stopping.set()
         if self._join:
             self._join()
@@ -77,12 +95,83 @@ class Maintenance:
             except Exception:
                 logger.exception("maintenance failed, and goes on", extra={"action": "maintenance_error"})
                 self._stopping.wait(LONGEST_SLEEP)
+        self._leave()
         self._unsubscribe()
         self._executor.close()
         self._redis.close()
 
     def _work(self) -> float:
         """One round. Gives the seconds until the next is due."""
+        if time.monotonic() >= self._next_beat:
+            self._beat()
+            self._recover()
+            self._disown()
+            self._sweep()
+        return min(self._promote_and_expire(), self._next_beat - time.monotonic())
+
+    def _beat(self) -> None:
+        settings = self._settings
+        node_id, fresh = node.id_and_fresh
+        call = self._store.beat(
+            node_id,
+            self._info,
+            fresh=fresh,
+            consuming=self._consuming,
+            tick_age_ms=node.tick_age_ms,
+            gap_ms=round(500 * settings.node_timeout),
+        )
+        if self._executor.run(call):
+            node.known(node_id)
+            self._next_beat = time.monotonic() + settings.heartbeat_interval
+        else:
+            logger.warning(
+                "node %s was declared dead: its jobs are others' now, and it takes a new id",
+                node_id,
+                extra={"action": "node_renewed", "node": node_id},
+            )
+            node.renew(node_id)
+            self._beat()
+
+    def _recover(self) -> None:
+        settings, more = self._settings, True
+        while more:
+            done = self._executor.run(
+                self._store.recover(node.id, round(1000 * settings.node_timeout), settings.max_stalled, BATCH)
+            )
+            more = done.more
+            for dead in done.dead_nodes:
+                logger.warning("node %s is dead", dead, extra={"action": "node_dead", "node": dead})
+            for token in done.rerun:
+                logger.warning("job %s was on a node that is gone: it runs again", token, extra={"action": "job_rerun"})
+            for token in done.failed:
+                logger.error("job %s stalled too often and has failed", token, extra={"action": "job_stalled_failed"})
+            if done.messages:
+                logger.info("%d messages of gone nodes went back", done.messages, extra={"action": "messages_returned"})
+
+    def _disown(self) -> None:
+        """Gives back what the node runs by Redis' account and not by its own.
+
+        Such is a claim that Redis carried out when nobody waited for it any more, or an outcome that it never got.
+        """
+        node_id = node.id
+        running = set(self._executor.run(self._store.running(node_id)).items())
+        own = {request.id.rpartition(":")[0] for request in self._requests()}
+        doubtful = {(token, nonce) for token, nonce in running if token not in own}
+        # At the second look: Celery's account is a moment behind.
+        for token, nonce in doubtful & self._doubtful:
+            self._executor.run(self._store.stall(token, node_id, nonce=nonce))
+            logger.warning("job %s does not run here any more: it runs again", token, extra={"action": "job_disowned"})
+        self._doubtful = doubtful
+
+    def _sweep(self) -> None:
+        for queue in self._queues:
+            tokens = [""] * BATCH
+            while len(tokens) >= BATCH:
+                tokens = self._executor.run(self._store.sweep(queue, BATCH))
+                for token in tokens:
+                    logger.warning("job %s had lost its message", token, extra={"action": "message_replaced"})
+
+    def _promote_and_expire(self) -> float:
         store = self._store
         if self._subscription is None:
             # Before the first look: what is added after it is heard of.
@@ -96,6 +185,15 @@ class Maintenance:
             # Those that found more than they could do at once go on before anything else.
             calls = [call for call, (count, _) in zip(calls, replies, strict=True) if count >= BATCH]
         return wait_ms / 1000
+
+    def _leave(self) -> None:
+        """Hands back at once what the node holds. If that fails, the others find it dead in time."""
+        try:
+            self._executor.run(self._store.leave(node.id))
+            self._recover()
+        except QueueUnavailableError as error:
+            logger.warning("node %s could not say that it goes: %s", node.id, error, extra={"action": "leave_failed"})
+        node.renew(node.id)
 
     def _sleep(self, seconds: float) -> None:
         if seconds <= 0:

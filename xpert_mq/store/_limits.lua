@@ -1,0 +1,115 @@
+-- Limits of a node: how many jobs of a handler, or of a pool, it runs at a time. A job over a limit is parked: it waits without a
+-- message. When a slot is free, the first of the parked is admitted to it: the slot is kept, and the message goes to the node alone.
+-- INCLUDE  record message
+
+-- What a limit is called: a handler's by scope and logical job, a pool's by its queue.
+local function limit_of_handler(scope, logical)
+  return scope and 'h' .. #scope .. ':' .. scope .. ':' .. logical or 'h:' .. logical
+end
+
+local function limit_of_pool(queue)
+  return 'p:' .. queue
+end
+
+local function limits_of(node) return NODE .. node .. ':limits' end
+local function slots_of(node, limit) return NODE .. node .. ':slots:' .. limit end
+local function slotted_on(node) return NODE .. node .. ':slotted' end
+local function admitted_to(node) return NODE .. node .. ':admitted' end
+
+-- Parks a job behind those with an earlier `time`.
+local function park(job, token, queue, limit, time)
+  local place = queue .. '\n' .. limit
+  redis.call('HSET', job, 'parked', place)
+  redis.call('ZADD', PARKED, 0, place)
+  redis.call('ZADD', PARKED_AT .. place, time, token)
+end
+
+-- The limit at which others are parked that a new job of this logical job comes under.
+local function parked_at(queue, logical)
+  if redis.call('EXISTS', PARKED) == 0 then return nil end
+  for _, limit in ipairs({limit_of_pool(queue), limit_of_handler(nil, logical)}) do
+    if redis.call('ZSCORE', PARKED, queue .. '\n' .. limit) then return limit end
+  end
+end
+
+local function first_parked(queue, limit)
+  return redis.call('ZRANGE', PARKED_AT .. queue .. '\n' .. limit, 0, 0)[1]
+end
+
+-- Makes a message that this node alone fetches.
+local function hand_to(node, job, queue, token, envelope, made, headers)
+  local shadow = cjson.encode(table.concat({names_of(envelope)}, '/'))
+  local gen = next_generation(job)
+  redis.call('ZADD', queue .. WAITING, admission(gen), token)
+  redis.call('LPUSH', admitted_to(node), queue .. '\n' .. message(cjson.encode(queue), token, gen, shadow, made, headers))
+  wake(NODE .. node)
+end
+
+-- Gives free slots of the limit on this node to the parked, in their order.
+local function admit(node, limit)
+  local record = redis.call('HMGET', NODE .. node, 'queues', 'consuming')
+  if not record[1] or record[2] ~= '1' or redis.call('EXISTS', PARKED) == 0 then return end
+  local free = (redis.call('HGET', limits_of(node), limit) or 0) - redis.call('SCARD', slots_of(node, limit))
+  for _, queue in ipairs(cjson.decode(record[1])) do
+    local token = free > 0 and first_parked(queue, limit)
+    while token do
+      local job = JOBS .. token
+      unpark(job, token)
+      redis.call('SADD', slots_of(node, limit), token)
+      redis.call('HSET', slotted_on(node), token, limit)
+      local stored = redis.call('HMGET', job, 'envelope', 'made', 'headers', 'gen')
+      redis.call('HSETNX', job, 'born', stored[4])
+      hand_to(node, job, queue, token, stored[1], stored[2] or 0, stored[3] or '')
+      free = free - 1
+      token = free > 0 and first_parked(queue, limit)
+    end
+  end
+end
+
+-- Frees the slots that a job has on the node, for the next.
+local function release(node, token)
+  local limits = redis.call('HGET', slotted_on(node), token)
+  if not limits then return end
+  redis.call('HDEL', slotted_on(node), token)
+  for limit in string.gmatch(limits, '[^\n]+') do
+    redis.call('SREM', slots_of(node, limit), token)
+    admit(node, limit)
+  end
+end
+
+-- Takes a slot of each limit of the node that the job is under. Where one is full, or others are parked at it, the job is parked
+-- there. Returns whether it has its slots.
+local function take_slots(node, job, token, queue, envelope, time)
+  if redis.call('EXISTS', limits_of(node)) == 0 then return true end
+  local logical = logical_of(envelope)
+  local scope = string.match(envelope, '"scopeKey":"([^"\\]*)"')
+  if not scope and string.find(envelope, '"scopeKey":"', 1, true) then scope = cjson.decode(envelope).scopeKey end
+  local names = {limit_of_pool(queue), limit_of_handler(nil, logical), scope and limit_of_handler(scope, logical) or nil}
+  local numbers = redis.call('HMGET', limits_of(node), unpack(names))
+  -- The handler of the scope goes before that of all scopes, also where it has no limit (0).
+  if numbers[3] then numbers[2] = false end
+  local taken = {}
+  for i, limit in ipairs(names) do
+    local number = tonumber(numbers[i] or 0)
+    if number > 0 then
+      local slots = slots_of(node, limit)
+      if redis.call('SISMEMBER', slots, token) == 0
+        and (redis.call('SCARD', slots) >= number or first_parked(queue, limit)) then
+        release(node, token)
+        park(job, token, queue, limit, time)
+        admit(node, limit)
+        return false
+      end
+      taken[#taken + 1] = limit
+    end
+  end
+  for _, limit in ipairs(taken) do redis.call('SADD', slots_of(node, limit), token) end
+  if #taken > 0 then redis.call('HSET', slotted_on(node), token, table.concat(taken, '\n')) end
+  return true
+end
+
+-- Removes all slots of a node that is gone.
+local function drop_slots(node)
+  for _, limit in ipairs(redis.call('HKEYS', limits_of(node))) do redis.call('DEL', slots_of(node, limit)) end
+  redis.call('DEL', limits_of(node), slotted_on(node), NODE .. node .. WAKE)
+end

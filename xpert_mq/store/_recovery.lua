@@ -1,0 +1,114 @@
+-- Taking jobs and messages back from nodes and processes that are gone.
+-- INCLUDE  record message limits ending
+
+local STALLED = 'job stalled more than allowable limit'
+
+-- The job that a message names, and the hand-out; nothing for what can't be read.
+local function named_in(raw)
+  local ok, decoded = pcall(cjson.decode, raw)
+  local headers = ok and type(decoded) == 'table' and decoded.headers
+  local id = type(headers) == 'table' and headers.id
+  if type(id) == 'string' then return string.match(id, '^(.*):(%d+)$') end
+end
+
+-- Notes that a message is put in front of its queue: the waiting stay in the order of the queue, by which `sweep` finds those whose
+-- message is gone.
+local function admit_first(queue, token)
+  local head = redis.call('ZRANGE', queue .. WAITING, 0, 0, 'WITHSCORES')
+  redis.call('ZADD', queue .. WAITING, head[2] and math.min(now, head[2] - 1) or now, token)
+end
+
+-- Puts a message in front of its queue.
+local function put_first(queue, raw)
+  local token = named_in(raw)
+  if token and redis.call('ZSCORE', queue .. WAITING, token) then admit_first(queue, token) end
+  redis.call('RPUSH', queue, raw)
+  wake(queue)
+end
+
+-- Puts the messages that only this node would fetch in front of their queues. Returns how many.
+local function return_admitted(node)
+  local notes = redis.call('LRANGE', admitted_to(node), 0, -1)
+  for _, note in ipairs(notes) do
+    local queue, raw = string.match(note, '^(.-)\n(.*)$')
+    put_first(queue, raw)
+  end
+  redis.call('DEL', admitted_to(node))
+  return #notes
+end
+
+-- Puts a job in front of all that wait in its queue.
+local function hand_out_first(job, queue, token, envelope, made, headers)
+  admit_first(queue, token)
+  local shadow = cjson.encode(table.concat({names_of(envelope)}, '/'))
+  redis.call('RPUSH', queue, message(cjson.encode(queue), token, next_generation(job), shadow, made, headers))
+  wake(queue)
+end
+
+-- Age in ms and count of a job's retention after a failure; '' for a limit that is not there.
+local function limits_of_failed(envelope)
+  local keep = cjson.decode(envelope).opts.removeOnFail
+  if keep == nil then return FAILED_AGE_MS, tostring(FAILED_COUNT) end
+  if keep == true then return '', '0' end
+  if keep == false then return '', '' end
+  if type(keep) == 'number' then return '', string.format('%.0f', keep) end
+  local age_ms = keep.age and math.floor(keep.age * 1000 + 0.5)
+  if age_ms == 0 then return '', '0' end
+  return age_ms or '', keep.count and string.format('%.0f', keep.count) or ''
+end
+
+local function fail_stalled(job, token, envelope, group, stacks)
+  tally('failed', logical_of(envelope))
+  stacks = stacks and cjson.decode(stacks) or {}
+  stacks[#stacks + 1] = STALLED
+  if #stacks > KEPT_STACKS then table.remove(stacks, 1) end
+  redis.call('HSET', job, 'state', 'failed', 'finished_on', now)
+  redis.call('HSET', job, 'failed_reason', STALLED, 'failed_type', STALLED_TYPE, 'stacks', cjson.encode(stacks))
+  redis.call('HINCRBY', job, 'made', 1)
+  redis.call('HDEL', job, 'claim')
+  retain(job, token, 'failed', group, limits_of_failed(envelope))
+end
+
+-- Takes a running job from its try: nothing that the try still says counts. The job waits again, in front of all others, with no
+-- attempt spent; or it has failed, if it was taken away too often. `most` '' does not count. Returns what became of it.
+local function take_back(job, token, most)
+  local record = redis.call('HMGET', job, 'envelope', 'made', 'headers', 'stacks', 'gen')
+  local envelope = record[1]
+  local group = group_of(token, logical_of(envelope))
+  unlist('active', group, token)
+  if most ~= '' and redis.call('HINCRBY', job, 'stalls', 1) > tonumber(most) then
+    fail_stalled(job, token, envelope, group, record[4])
+    return 'failed'
+  end
+  redis.call('HSETNX', job, 'born', record[5])
+  redis.call('HDEL', job, 'claim')
+  enlist('waiting', group, token)
+  hand_out_first(job, queue_of(envelope), token, envelope, record[2] or 0, record[3] or '')
+  return 'rerun'
+end
+
+-- Whether the message is the one that its job waits for. What can't be read is nobody's to judge.
+local function is_wanted(raw)
+  local token, gen = named_in(raw)
+  if not token then return true end
+  local record = redis.call('HMGET', JOBS .. token, 'state', 'gen')
+  return record[1] == 'waiting' and record[2] == gen
+end
+
+-- Puts the node's unacknowledged messages back in front of their queues, as they were; those that no job waits for are dropped.
+-- Returns how many went back.
+local function return_messages(node)
+  local kept = {}
+  for _, note in ipairs(redis.call('HVALS', unacked_of(node))) do
+    local queue, raw = string.match(note, '^(.-)\n(.*)$')
+    if is_wanted(raw) then
+      local token = named_in(raw)
+      local admitted = token and redis.call('ZSCORE', queue .. WAITING, token) or 0
+      kept[#kept + 1] = {queue = queue, raw = raw, admitted = tonumber(admitted)}
+    end
+  end
+  table.sort(kept, function(one, other) return one.admitted > other.admitted end)
+  for _, message in ipairs(kept) do put_first(message.queue, message.raw) end
+  redis.call('DEL', unacked_of(node))
+  return #kept
+end

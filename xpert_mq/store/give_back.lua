@@ -1,0 +1,13 @@
+-- A node puts a message back that it has fetched.
+-- KEYS  -
+-- ARGV  node tag
+-- RETURNS  how many
+-- FLAGS  allow-oom
+-- INCLUDE  record recovery
+
+local note = redis.call('HGET', unacked_of(node), tag)
+if not note then return 0 end
+local queue, raw = string.match(note, '^(.-)\n(.*)$')
+put_first(queue, raw)
+redis.call('HDEL', unacked_of(node), tag)
+return 1

@@ -1,0 +1,50 @@
+-- Pushes jobs again that wait and whose message is gone, at most `limit`. Jobs wait in the order of the queue: one that was admitted
+-- before the oldest message in it, and that no node holds, has lost its own.
+-- KEYS  queue
+-- ARGV  limit
+-- RETURNS  {tokens of the jobs that were pushed again}
+-- FLAGS  allow-oom
+-- INCLUDE  record limits recovery
+
+local before = '+inf'
+local oldest = redis.call('LINDEX', queue, -1)
+if oldest then
+  local token = named_in(oldest)
+  local admitted = token and is_wanted(oldest) and redis.call('ZSCORE', queue .. WAITING, token)
+  -- A message that no job waits for says nothing; it goes when it is fetched.
+  if not admitted then return {} end
+  before = '(' .. admitted
+end
+if redis.call('ZCOUNT', queue .. WAITING, '-inf', before) == 0 then return {} end
+
+local held, count = {}, tonumber(limit)
+local holders = redis.call('ZRANGE', NODES, 0, -1)
+for _, node in ipairs(redis.call('HKEYS', GONE)) do holders[#holders + 1] = node end
+for _, node in ipairs(holders) do
+  for _, notes in ipairs({redis.call('HVALS', unacked_of(node)), redis.call('LRANGE', admitted_to(node), 0, -1)}) do
+    for _, note in ipairs(notes) do
+      local token = named_in(string.match(note, '\n(.*)$'))
+      if token then
+        held[token] = true
+        count = count + 1
+      end
+    end
+  end
+end
+local found = redis.call('ZRANGE', queue .. WAITING, '-inf', before, 'BYSCORE', 'LIMIT', 0, count)
+
+local pushed = {}
+for i = #found, 1, -1 do
+  local token = found[i]
+  if not held[token] then
+    local job = JOBS .. token
+    local record = redis.call('HMGET', job, 'state', 'envelope', 'made', 'headers', 'gen')
+    redis.call('ZREM', queue .. WAITING, token)
+    if record[1] == 'waiting' then
+      redis.call('HSETNX', job, 'born', record[5])
+      hand_out_first(job, queue, token, record[2], record[3] or 0, record[4] or '')
+      pushed[#pushed + 1] = token
+    end
+  end
+end
+return pushed
