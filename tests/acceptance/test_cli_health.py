@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import POOLS, DeploymentFactory
+from tests.acceptance.conftest import DeploymentFactory, slow
 from tests.acceptance.deployment import Deployment
 from tests.acceptance.nodes import wait_for
 from tests.acceptance.test_cli import CLI, PASSWORD, cli, document
@@ -44,7 +44,7 @@ def wait_for_default(site: Deployment, code: int, warning: str | None) -> dict[s
     return found
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", ["threads", slow("prefork"), slow("solo"), slow("gevent")])
 def test_over_the_life_of_a_worker(site: Deployment, pool: str) -> None:
     assert health(site).returncode == 1
     worker = site.worker(pool=pool)
@@ -81,6 +81,7 @@ def test_frozen_worker(site: Deployment) -> None:
     wait_for_default(site, 0, None)
 
 
+@pytest.mark.slow
 def test_hanging_consumer(site: Deployment) -> None:
     """A handler keeps all greenlets from running; the heartbeat is a thread of its own, and goes on."""
     site.worker(pool="gevent", MANAGED_QUEUE_CONCURRENCY="2")
@@ -92,6 +93,7 @@ def test_hanging_consumer(site: Deployment) -> None:
     wait_for_default(site, 0, None)
 
 
+@pytest.mark.slow
 def test_solo_worker_at_work(site: Deployment) -> None:
     """Its loop stands still then, which is no fault."""
     site.worker(pool="solo")

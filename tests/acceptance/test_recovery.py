@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import POOLS, DeploymentFactory, slow
+from tests.acceptance.conftest import DeploymentFactory, slow
 from tests.acceptance.deployment import Deployment
 from tests.acceptance.nodes import Worker, wait_for
 
@@ -101,6 +101,7 @@ def test_killed_child(site: Deployment) -> None:
     assert "it runs again" in worker.logs()
 
 
+@pytest.mark.slow
 def test_child_killed_twice(site: Deployment) -> None:
     site.worker(pool="prefork")
     doomed = site.enqueue("die", {"gate": "doomed", "times": 9})
@@ -124,7 +125,7 @@ def test_child_killed_idle(site: Deployment) -> None:
     assert site.run("echo").state == "completed"
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", slow("solo"), slow("gevent")])
+@pytest.mark.parametrize("pool", ["prefork", slow("threads"), slow("solo"), slow("gevent")])
 def test_killed_node(site: Deployment, pool: str) -> None:
     doomed = site.worker(pool=pool, MANAGED_QUEUE_CONCURRENCY="2")
     slots = 1 if pool == "solo" else 2
@@ -188,7 +189,7 @@ def test_sigterm_job_longer_than_the_timeout(site: Deployment, pool: str, queue:
     assert "is dead" not in other.logs()
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", ["prefork", "threads", slow("solo"), slow("gevent")])
 @QUEUES
 def test_sigquit(site: Deployment, pool: str, queue: str) -> None:
     old = site.worker(pool=pool, XPERT_MQ_MAX_STALLED="0")
@@ -264,6 +265,7 @@ def test_health_over_the_life_of_a_worker(site: Deployment) -> None:
     assert not site.health().available
 
 
+@pytest.mark.slow
 def test_health_of_a_hanging_loop(site: Deployment) -> None:
     """A handler keeps all greenlets from running; the heartbeat is a thread of its own, and goes on."""
     worker = site.worker(pool="gevent", MANAGED_QUEUE_CONCURRENCY="2")
@@ -278,6 +280,7 @@ def test_health_of_a_hanging_loop(site: Deployment) -> None:
     assert "takes a new id" not in worker.logs()
 
 
+@pytest.mark.slow
 def test_health_of_solo_while_it_works(site: Deployment) -> None:
     """Its loop stands still then, which is no fault."""
     site.worker(pool="solo")
