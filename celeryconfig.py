@@ -63,11 +63,11 @@ broker_connection_max_retries = None
 
 # --- Logs -------------------------------------------------------------------------------------------------------------
 
-# The lines of the node, and those written while a job runs. `task_name` is the one generic task; the job's own name,
-# plugin/queue/job, is in Celery's messages about it. Where the platform configures logging itself (JSON lines), turn
-# Celery's off with `worker_hijack_root_logger`.
-# worker_log_format = "%(asctime)s %(levelname)s %(processName)s %(name)s %(message)s"
-# worker_task_log_format = "%(asctime)s %(levelname)s %(processName)s %(task_id)s %(name)s %(message)s"
+# The package's formats show behind the message whose job a line belongs to; XPERT_MQ_LOG_FORMAT=json writes JSON. Formats
+# of your own may use the same fields: job_id, tenant_id, plugin_name, queue_name, job_name, job_try. Where the platform
+# configures logging itself, turn Celery's off, and add xpert_mq.logs.JobFilter to its handlers.
+# worker_log_format = "%(asctime)s %(levelname)s %(name)s %(message)s"
+# worker_task_log_format = "%(asctime)s %(levelname)s %(tenant_id)s %(job_id)s %(name)s %(message)s"
 # worker_hijack_root_logger = False
 
 # What handlers print goes to the log as this level; with False, to the terminal.
