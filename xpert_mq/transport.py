@@ -219,8 +219,8 @@ class Channel(kombu_redis.Channel):
         return {**options, "connection_class": Connection}
 
     def _serves_pools(self) -> bool:
-        queues = self.active_queues
-        return bool(queues) and self.platform.queues.issuperset(queues)
+        # Also beside queues of others, which a worker can be told to consume: whoever runs a job must have fetched it.
+        return not self.platform.queues.isdisjoint(self.active_queues)
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Asks for messages; the event loop calls `_brpop_read` when the answer is there.

@@ -128,3 +128,10 @@ def test_children_may_be_replaced_after_every_job(deployment: Deployment) -> Non
     ids = [deployment.enqueue("echo", queue=queue) for queue in ["sync", "async"]]
 
     assert [deployment.finished(job_id).state for job_id in ids] == ["completed"] * 2
+
+
+def test_worker_that_is_told_to_consume_another_queue_goes_on(deployment: Deployment) -> None:
+    deployment.worker(fast=False)
+    assert "OK" in deployment.celery("control", "add_consumer", "foreign").stdout
+
+    assert deployment.run("echo").state == "completed"
