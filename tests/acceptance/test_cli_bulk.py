@@ -34,7 +34,8 @@ def test_cancel_asks_and_names_a_few(deployment: Deployment, worker: PretendWork
     refused = seen(deployment, *words, width=80, answer="n\n", code=1)
     unasked = cli(deployment, *words)
 
-    question = "Cancel 7 jobs (waiting or delayed, plugin 'plugin'): such as 'j0', 'j1', 'j2', 'j3', 'j4'? [y/N]"
+    named = ", ".join(f"'j{number}' of tenant 't'" for number in range(5))
+    question = f"Cancel 7 jobs of 1 tenant (all tenants, waiting or delayed, plugin 'plugin'): such as {named}? [y/N]"
     assert question in refused.replace("\n", "")
     assert "nothing was done" in refused
     assert (unasked.returncode, unasked.stdout) == (2, "")
@@ -45,6 +46,20 @@ def test_cancel_asks_and_names_a_few(deployment: Deployment, worker: PretendWork
 
     assert "7 jobs cancelled: 7 waiting." in agreed
     assert states(worker, *ids, tenant="t") == [None] * 7
+
+
+def test_question_about_all_tenants_tells_how_many(deployment: Deployment, worker: PretendWorker) -> None:
+    for tenant in ("t", "u\nv", None):
+        worker.enqueue("j", tenant_id=tenant)
+
+    asked = cli(deployment, *CANCEL, "--all-tenants", "--queue", "queue")
+    of_one = cli(deployment, *CANCEL, "--tenant", "t")
+
+    assert "Cancel 3 jobs of 2 tenants and without a tenant (all tenants, waiting or delayed, queue 'queue'): " in (
+        asked.stderr
+    )
+    assert "'j' of tenant 't', 'j' of tenant 'u\\nv', 'j' without a tenant? [y/N]" in asked.stderr
+    assert "all tenants" not in of_one.stderr
 
 
 def test_cancel_takes_what_the_filters_say(deployment: Deployment, worker: PretendWorker) -> None:
@@ -128,7 +143,7 @@ def test_tenant_alone_is_asked_about_even_for_one_job(deployment: Deployment, wo
         (["x", "--all-tenants"], "either IDs or filters"),
         (["--all-tenants", "--limit", "5"], "needs another filter"),
         (["--plugin", "p"], "--all-tenants"),
-        (["--plugin", "p", "--tenant", "t", "--all-tenants"], "whose"),
+        (["--plugin", "p", "--tenant", "t", "--all-tenants"], "exclude each other"),
         ([], "say which jobs"),
     ],
 )

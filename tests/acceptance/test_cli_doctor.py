@@ -120,6 +120,38 @@ def test_redis_away_or_closed_to_us(kept: Deployment) -> None:
         assert PASSWORD not in done.stdout + done.stderr + json.dumps(said)
 
 
+def test_message_of_a_cancelled_job_is_explained(kept: Deployment) -> None:
+    first = kept.enqueue("echo")
+    before = cli(kept, "doctor").stdout
+    kept.service.cancel(first)
+
+    after = cli(kept, "doctor")
+
+    explained = "Messages beyond the waiting jobs are left over from cancelled ones."
+    assert explained not in before
+    assert explained in after.stdout
+    assert after.returncode == 0
+
+
+def test_variable_that_nobody_reads(kept: Deployment) -> None:
+    (kept.folder / ".env").write_text("XPERT_MQ_PREFIX=7\nOTHER=1\n")
+    typo = {"XPERT_MQ_REDIS_ULR": f"redis://:{PASSWORD}@host/0", "XPERT_MQ_zzz": "1"}
+
+    done = cli(kept, "doctor", **typo)
+    away = cli(kept, "doctor", "--json", **typo, XPERT_MQ_REDIS_URL="redis://127.0.0.1:1/0")
+
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-4:] == [
+        "Warnings",
+        "- 'XPERT_MQ_REDIS_ULR' in the environment is no setting, so nobody reads it; did you mean XPERT_MQ_REDIS_URL?",
+        "- 'XPERT_MQ_zzz' in the environment is no setting, so nobody reads it",
+        "- 'XPERT_MQ_PREFIX' in the .env is no setting, so nobody reads it; did you mean MANAGED_QUEUE_PREFIX?",
+    ]
+    assert PASSWORD not in done.stdout
+    assert away.returncode == 2
+    assert len(document(away)["warnings"]) == 3
+
+
 def test_server_that_hangs_is_given_up_in_time(kept: Deployment) -> None:
     kept.server.freeze()
     try:

@@ -90,7 +90,7 @@ def test_show_tells_when_a_delayed_job_is_due(deployment: Deployment) -> None:
     assert re.search(r"^due .* \(in 1 h 59 min\)", text, re.MULTILINE)
     assert re.search(r"^delay +2 h *$", text, re.MULTILINE)
     assert re.search(r"^pool +sandbox-browser *$", text, re.MULTILINE)
-    assert re.search(r"^tenant +none *$", text, re.MULTILINE)
+    assert re.search(r"^tenant +- *$", text, re.MULTILINE)
     assert said["due_at"] - said["timestamp"] in (7_200_000, 7_200_001)
 
 
@@ -182,6 +182,27 @@ def test_cancel_as_json_with_one_that_is_not_there(deployment: Deployment) -> No
         {"job_id": job_id, "success": True, "state": "waiting", "reason": None},
         {"job_id": "-other", "success": False, "state": None, "reason": "not_found"},
     ]
+
+
+def test_id_in_an_answer_cannot_look_like_another_line(deployment: Deployment) -> None:
+    job_id = "a\nb: cancelled, it was waiting\tc\u2028d"
+    deployment.enqueue("echo", job_id=job_id, tenant_id="x\ny")
+    words = (job_id, "--tenant", "x\ny")
+
+    shown = cli(deployment, "jobs", "show", *words).stdout
+    done = cli(deployment, "jobs", "cancel", *words)
+
+    escaped = "a\\u000ab: cancelled, it was waiting\\u0009c\\u2028d"
+    assert re.search(rf"^job +{re.escape(escaped)} *$", shown, re.MULTILINE)
+    assert re.search(r"^tenant +x\\u000ay *$", shown, re.MULTILINE)
+    assert done.stdout == f"{escaped}: cancelled, it was waiting\n"
+
+
+def test_owner_said_twice(deployment: Deployment) -> None:
+    done = cli(deployment, "jobs", "show", "x", "--no-tenant", "--tenant", "acme")
+
+    assert done.returncode == 2
+    assert "--tenant and --no-tenant exclude each other" in done.stderr
 
 
 def test_retry_runs_a_failed_job_again(running: Deployment) -> None:

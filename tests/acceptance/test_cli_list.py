@@ -96,6 +96,36 @@ def test_id_is_never_broken(deployment: Deployment) -> None:
         assert LONG_ID in seen(deployment, "jobs", "list", width=width, code=0)
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_values_cannot_look_like_rows(deployment: Deployment, width: int) -> None:
+    deployment.enqueue("echo", job_id="a\nwaiting\tb", tenant_id="x\ny")
+    deployment.enqueue("echo", job_id="of hyphen", tenant_id="-")
+    deployment.enqueue("echo", job_id="of nobody")
+
+    shown = "\n".join(lines(seen(deployment, "jobs", "list", width=width, code=0)))
+
+    assert "a\\u000awaiting\\u0009b" in shown
+    assert "x\\u000ay " in shown
+    assert len(re.findall(r"^waiting ", shown, re.MULTILINE)) == 3
+    assert len(re.findall(r"\\u002d  ?acme/", re.sub(" +", " ", shown))) == 1
+    assert len(re.findall(r" - acme/", re.sub(" +", " ", shown))) == 1
+
+
+def test_completed_job_shows_no_reason_of_an_earlier_try(deployment: Deployment) -> None:
+    worker = PretendWorker(deployment.service)
+    worker.enqueue("j", attempts=2)
+    worker.fail_try(worker.claim_next(), "boom")
+    before = cli(deployment, "jobs", "list").stdout
+    worker.complete(worker.claim_next())
+
+    after = cli(deployment, "jobs", "list").stdout
+    (job,) = document(cli(deployment, "jobs", "list", "--json"))["jobs"]
+
+    assert "boom" in before
+    assert "boom" not in after
+    assert (job["state"], job["failed_reason"]) == ("completed", "boom")
+
+
 def test_pipe_has_no_colours(filled: Deployment) -> None:
     assert "\x1b" not in cli(filled, "jobs", "list", NO_COLOR="").stdout
     assert not STYLE.search(seen(filled, "jobs", "list", width=80, NO_COLOR="1"))

@@ -47,7 +47,8 @@ def test_tables(plugged: Deployment, width: int) -> None:
         ["broken_plugin", "broken_plugin", "failed"],
         ["silent_plugin", "silent_plugin", "0"],
     ]
-    assert re.search(r"^plugin +queue +job +scope +at a time +async$", "\n".join(shown), re.MULTILINE)
+    assert re.search(r"^module or entry point +loaded from +handlers$", "\n".join(shown), re.MULTILINE)
+    assert re.search(r"^plugin name +queue +job +scope +at a time +async$", "\n".join(shown), re.MULTILINE)
     handlers = [line.split()[-4:] for line in shown[shown.index("Handlers") :]]
     assert ["flush", "org-1", "-", "yes"] in handlers
     assert ["send-message", "any", "2"] in handlers

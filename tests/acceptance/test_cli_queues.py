@@ -80,6 +80,13 @@ def test_rates_are_left_out_for_a_tenant(filled: Deployment) -> None:
     assert LONG not in text
 
 
+def test_interval_is_for_a_watch(deployment: Deployment) -> None:
+    done = cli(deployment, "queues", "--interval", "1")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--watch" in done.stderr.splitlines()[-1]
+
+
 def test_nothing_there(deployment: Deployment) -> None:
     text = " ".join(cli(deployment, "queues").stdout.split())
 

@@ -70,6 +70,22 @@ def test_pools_in_two_ways(deployment: Deployment, words: list[str]) -> None:
     assert "-Q" in done.stderr.splitlines()[-1]
 
 
+def test_help_in_short(deployment: Deployment) -> None:
+    short = cli(deployment, "worker", "-h", MANAGED_QUEUE_CONCURRENCY="none")
+
+    assert (short.returncode, short.stderr) == (0, "")
+    assert short.stdout == cli(deployment, "worker", "--help").stdout
+
+
+def test_unknown_kind_of_pool(deployment: Deployment) -> None:
+    done = cli(deployment, "worker", "--pool", "foo")
+
+    assert (done.returncode, done.stdout) == (2, "")
+    last = done.stderr.splitlines()[-1]
+    assert "'foo'" in last
+    assert all(kind in last for kind in ("prefork", "threads", "gevent", "solo"))
+
+
 def test_wrong_option_and_wrong_setting(deployment: Deployment) -> None:
     option = cli(deployment, "worker", "--nonsense")
     setting = cli(deployment, "worker", MANAGED_QUEUE_CONCURRENCY="none")

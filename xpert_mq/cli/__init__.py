@@ -14,13 +14,13 @@ import click
 
 from xpert_mq.cli.demo import demo
 from xpert_mq.cli.doctor import doctor
+from xpert_mq.cli.endings import in_order
 from xpert_mq.cli.health import health
 from xpert_mq.cli.jobs import jobs
 from xpert_mq.cli.plugins import plugins
 from xpert_mq.cli.queues import queues
 from xpert_mq.cli.server import server
 from xpert_mq.cli.worker import worker
-from xpert_mq.errors import ManagedQueueError
 
 EPILOG = """\b
 Settings come from the environment and a .env file; `xpert-mq doctor` shows them.
@@ -33,25 +33,25 @@ Exit codes:
      state, a plugin that failed to load, a pool without a live worker, a
      warning of doctor, or you said no
   2  not done: wrong usage or settings, or Redis can't be reached
-Ctrl-C ends a list that is watched with 0, and a job that is followed with 130.
+  130  interrupted by Ctrl-C; a bulk cancel or retry first finishes the batch
+     that it is at, and says what it has done. A list that is watched ends
+     with 0
+  141  nobody reads the output any more, as after `| head -1`
 """
-
-
-class Failure(click.ClickException):
-    """What ends a command with exit code 2, as one sentence and no traceback."""
-
-    exit_code = 2
 
 
 class Commands(click.Group):
     """A group whose commands end with one sentence for each error that the platform raises on purpose."""
 
+    def make_context(self, *arguments: Any, **extra: Any) -> click.Context:
+        """Reads the options; `--help` prints here."""
+        with in_order():
+            return super().make_context(*arguments, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command."""
-        try:
+        with in_order():
             return super().invoke(ctx)
-        except ManagedQueueError as error:
-            raise Failure(str(error)) from error
 
 
 def _tell_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:

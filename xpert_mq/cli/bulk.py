@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from xpert_mq.cli.endings import interrupt_noted
+from xpert_mq.cli.output import counted
 from xpert_mq.inspector import Inspector
 from xpert_mq.service import ManagedQueueService
 from xpert_mq.store.listing import JobFilter
@@ -44,16 +46,19 @@ class Bulk:
         self._matched = len(found)
         return found if oldest_first else found[::-1]
 
-    def act(self, jobs: Sequence[JobKey]) -> None:
-        """Does it, and counts."""
+    def act(self, jobs: Sequence[JobKey]) -> bool:
+        """Does it, and counts. Ctrl-C ends it after the batch that is sent; then it gives False."""
         bar = Progress(console=self._screen, transient=True, disable=not self._screen.is_terminal)
-        with bar:
+        with interrupt_noted() as interrupted, bar:
             task = bar.add_task("Cancelling" if self._cancels else "Running again", total=len(jobs))
             for start in range(0, len(jobs), _BATCH):
                 batch = jobs[start : start + _BATCH]
                 for outcome in self._service.executor.run_many([self._call(*job) for job in batch]):
                     self._count(outcome)
                 bar.advance(task, len(batch))
+                if interrupted.is_set() and start + _BATCH < len(jobs):
+                    return False
+        return True
 
     def _count(self, outcome: Outcome) -> None:
         (self._done if outcome.done else self._refused)[outcome.state or "not_found"] += 1
@@ -65,8 +70,7 @@ class Bulk:
 
     def in_words(self) -> str:
         """The counts, for people."""
-        count = self._done.total()
-        jobs = "1 job" if count == 1 else f"{count} jobs"
+        jobs = counted(self._done.total(), "job")
         if self._cancels:
             were = ", ".join(f"{self._done[state]} {state}" for state in ("waiting", "delayed") if self._done[state])
             said = f"{jobs} cancelled: {were}." if were else f"{jobs} cancelled."

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from xpert_mq.cli.examine import Report, Server, Setting
 
 _UNKNOWN = "not told"
-_FOUND = ("server", "pools", "unacknowledged", "expiring_sets", "keys")
+_FOUND = ("server", "pools", "keys")
 
 
 @click.command(short_help="Check the server, the pools, the keys and the settings.")
@@ -28,7 +28,7 @@ def doctor(context: click.Context, no_keys: bool, as_json: bool) -> None:
 
     Exit code 1 with warnings, 2 when Redis can't be reached. It changes nothing, and never shows a password.
     """
-    from xpert_mq.cli.examine import examine, resolved
+    from xpert_mq.cli.examine import examine, resolved, unknown_variables
     from xpert_mq.cli.server_client import connected
     from xpert_mq.errors import QueueUnavailableError
     from xpert_mq.settings import get_settings
@@ -36,18 +36,20 @@ def doctor(context: click.Context, no_keys: bool, as_json: bool) -> None:
     settings = get_settings()
     values = resolved(settings)
     report, error = None, None
+    warnings = list(unknown_variables())
     try:
         with connected(settings) as client:
             report = examine(client, settings, with_keys=not no_keys)
+        warnings += report.warnings
     except QueueUnavailableError as away:
         error = f"{away}. {_advice(values)}"
     if as_json:
-        say_json(_document(report, values, error))
+        say_json(_document(report, values, warnings, error))
     else:
-        _show(report, values)
+        _show(report, values, warnings)
     if error:
         click.echo(f"Error: {error}", err=True)
-    context.exit(2 if report is None else int(bool(report.warnings)))
+    context.exit(2 if report is None else int(bool(warnings)))
 
 
 def _advice(values: Sequence[Setting]) -> str:
@@ -57,14 +59,14 @@ def _advice(values: Sequence[Setting]) -> str:
     return f"The URL is XPERT_MQ_REDIS_URL of the {source}"
 
 
-def _document(report: Report | None, values: Sequence[Setting], error: str | None) -> dict[str, object]:
-    found = {
-        name: getattr(report, name, None) for name in ("server", "pools", "unacknowledged", "expiring_sets", "keys")
-    }
-    return {**found, "settings": values, "warnings": report.warnings if report else [], "error": error}
+def _document(
+    report: Report | None, values: Sequence[Setting], warnings: Sequence[str], error: str | None
+) -> dict[str, object]:
+    found = {name: getattr(report, name, None) for name in _FOUND}
+    return {**found, "settings": values, "warnings": warnings, "error": error}
 
 
-def _show(report: Report | None, values: Sequence[Setting]) -> None:
+def _show(report: Report | None, values: Sequence[Setting], warnings: Sequence[str]) -> None:
     if report:
         show_pairs(_server_lines(report.server), title="Server")
         say()
@@ -76,9 +78,9 @@ def _show(report: Report | None, values: Sequence[Setting]) -> None:
         [(one.name, one.value, one.source) for one in values],
         whole=("name", "from"),
     )
-    if report:
+    if report or warnings:
         say()
-        _show_warnings(report.warnings)
+        _show_warnings(warnings)
 
 
 def _server_lines(server: Server) -> Iterator[tuple[str, object]]:
@@ -118,8 +120,8 @@ def _show_pools(report: Report) -> None:
         for pool, row in zip(report.pools, sizes, strict=True)
     ]
     show_table("Execution pools", columns, rows, right=columns[2:], whole=columns[2:])
-    held, sets = ("?" if size is None else size for size in (report.unacknowledged, report.expiring_sets))
-    say(f"{held} messages are with workers; {sets} sets of finished jobs have an age.")
+    if any((pool.messages or 0) > (pool.waiting or 0) for pool in report.pools):
+        say("Messages beyond the waiting jobs are left over from cancelled ones. They do no harm: a worker drops them.")
     if keys := report.keys:
         walked = f"All {keys.total}" if keys.complete else f"About {keys.passed} of {keys.total}"
         limit = "" if keys.complete else "; then the time for it was over"

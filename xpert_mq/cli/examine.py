@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +21,9 @@ from xpert_mq.errors import QueueUnavailableError
 from xpert_mq.service import ManagedQueueService
 from xpert_mq.settings import Settings
 from xpert_mq.store.connection import too_old
-from xpert_mq.store.keys import Keys, pool_keys
+from xpert_mq.store.keys import pool_keys
 
+_PREFIXES = ("XPERT_MQ_", "MANAGED_QUEUE_")
 _PINGS = 20
 _SLOW_MS = 50.0
 _CLOCK_MS = 1000.0
@@ -77,9 +79,6 @@ class Report:
 
     server: Server
     pools: list[Pool]
-    #: Messages that workers hold, and sets of finished jobs that have an age.
-    unacknowledged: int | None
-    expiring_sets: int | None
     #: None where nobody wanted to know, or access rules forbid to look.
     keys: KeyReport | None
     warnings: list[str]
@@ -97,6 +96,27 @@ def resolved(settings: Settings) -> list[Setting]:
     return found
 
 
+def unknown_variables() -> Iterator[str]:
+    """A warning for each variable that has our prefix, and that nobody reads; never with its value."""
+    known = [str(field.validation_alias) for field in Settings.model_fields.values()]
+    sources = {"environment": EnvSettingsSource(Settings), ".env": DotEnvSettingsSource(Settings)}
+    for source, reader in sources.items():
+        for name in sorted(reader.env_vars):
+            if name.upper().startswith(_PREFIXES) and name not in known:
+                yield f"{name!r} in the {source} is no setting, so nobody reads it{_closest(name, known)}"
+
+
+def _closest(variable: str, known: Sequence[str]) -> str:
+    # Without the prefixes: all names are alike in them, and one may have been taken for the other.
+    rests = {_rest(name): name for name in known}
+    found = difflib.get_close_matches(_rest(variable.upper()), rests, n=1)
+    return f"; did you mean {rests[found[0]]}?" if found else ""
+
+
+def _rest(variable: str) -> str:
+    return next(variable.removeprefix(prefix) for prefix in _PREFIXES if variable.startswith(prefix))
+
+
 def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(value)
@@ -107,11 +127,11 @@ def examine(client: redis.Redis, settings: Settings, *, with_keys: bool = True) 
     """Asks the server. Raises redis-py's errors for one that does not answer."""
     info: Info = _allowed(client.info) or {}
     server = _server(client, info, settings)
-    pools, unacknowledged, expiring = _sizes(client, settings)
+    pools = _pools(client, settings)
     keys: KeyReport | None = _allowed(lambda: find_orphans(client, settings)) if with_keys else None
     warnings = [*_server_warnings(server, info), *_answer_warnings(server), *_pool_warnings(pools)]
     warnings += keys.warnings if keys else []
-    return Report(server, pools, unacknowledged, expiring, keys, warnings)
+    return Report(server, pools, keys, warnings)
 
 
 def _allowed(ask: Callable[[], Any]) -> Any:
@@ -159,8 +179,7 @@ def _pings(client: redis.Redis) -> list[float]:
     return times
 
 
-def _sizes(client: redis.Redis, settings: Settings) -> tuple[list[Pool], int | None, int | None]:
-    keys = Keys(settings.prefix)
+def _pools(client: redis.Redis, settings: Settings) -> list[Pool]:
     queues = [settings.queue_name(pool) for pool in settings.pools]
     pipe = client.pipeline(transaction=False)
     for queue in queues:
@@ -168,14 +187,11 @@ def _sizes(client: redis.Redis, settings: Settings) -> tuple[list[Pool], int | N
         pipe.llen(pool.queue)
         for index in (pool.waiting, pool.delayed):
             pipe.zcard(index)
-    pipe.zcard(keys.unacked_index)
-    pipe.zcard(keys.expiring)
     sizes = [None if isinstance(size, Exception) else int(size) for size in pipe.execute(raise_on_error=False)]
     workers = [_workers(settings, pool) for pool in settings.pools]
-    messages, waiting, delayed = (sizes[i:-2:3] for i in range(3))
+    messages, waiting, delayed = (sizes[i::3] for i in range(3))
     rows = zip(settings.pools, queues, messages, waiting, delayed, workers, strict=True)
-    pools = [Pool(*row) for row in rows]
-    return pools, sizes[-2], sizes[-1]
+    return [Pool(*row) for row in rows]
 
 
 def _workers(settings: Settings, pool: str) -> int | None:

@@ -103,7 +103,9 @@ interval_option = click.option(
 
 def one_owner(tenant: str | None, no_tenant: bool) -> str | None:
     """Whose job it is: ids belong to tenants, so it must be said."""
-    if (tenant is not None) == no_tenant:
+    if tenant is not None and no_tenant:
+        raise click.UsageError("--tenant and --no-tenant exclude each other")
+    if tenant is None and not no_tenant:
         raise click.UsageError("say whose job it is: --tenant ID or --no-tenant")
     return tenant
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from xpert_mq.cli.output import duration, json_text, local_time, show_block, show_pairs
+from xpert_mq.cli.output import duration, json_text, local_time, one_line, show_block, show_pairs, tenant_shown
 from xpert_mq.cli.server_client import connected
 from xpert_mq.errors import InvalidJobError
 from xpert_mq.models import Actor, Envelope, JobSnapshot, Keep, Retention, parse_job_ref
@@ -59,7 +59,8 @@ def document(job: Job) -> dict[str, Any]:
 def print_job(job: Job) -> None:
     """The job for people."""
     snapshot = job.snapshot
-    show_pairs([*_names(job), *_owners(job), *_times(job), *_tries(snapshot)])
+    known = [(name, one_line(value)) for name, value in (*_names(job), *_owners(job))]
+    show_pairs([*known, *_times(job), *_tries(snapshot)])
     show_block("Payload", _cut(json_text(snapshot.data)))
     if snapshot.state == "completed":
         show_block("Return value", _cut(json_text(snapshot.return_value)))
@@ -79,7 +80,7 @@ def _names(job: Job) -> Iterator[tuple[str, object]]:
 
 def _owners(job: Job) -> Iterator[tuple[str, object]]:
     snapshot = job.snapshot
-    yield "tenant", snapshot.tenant_id or "none"
+    yield "tenant", tenant_shown(snapshot.tenant_id)
     for name, value in (
         ("organization", snapshot.organization_id),
         ("scope", snapshot.scope_key),

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from xpert_mq.cli.filters import cursor_of, nothing_there
-from xpert_mq.cli.output import age, as_document, console, head_lines, safe, table
+from xpert_mq.cli.output import age, as_document, console, head_lines, one_line, safe, table, tenant_shown
 from xpert_mq.cli.server_client import ServerClock
 from xpert_mq.inspector import LONGEST_PAGE, Inspector
 from xpert_mq.store.listing import JobFilter, ListedJob, Position
@@ -78,7 +78,7 @@ class JobList:
         jobs, now, width = self._stretch.jobs, self._clock.now(), console().width
         if not jobs:
             return Text(safe(nothing_there(self._wanted, self._settings)))
-        longest = max(len(safe(job.id)) for job in jobs)
+        longest = max(len(one_line(job.id)) for job in jobs)
         wide = width >= _WIDE and longest + _BESIDE_IDS <= width
         return _wide(jobs, now) if wide else Group(*_narrow(jobs, now))
 
@@ -112,14 +112,14 @@ def _narrow(jobs: Sequence[ListedJob], now: float) -> Iterator[RenderableType]:
         f"{'state':<9} {'since':>7} {'tries':>7}  id", "  tenant  plugin/queue/job", "  due, or failed with"
     )
     for job in jobs:
-        numbers = f" {age(now - job.since):>7} {tries(job):>7}  {safe(job.id)}"
+        numbers = f" {age(now - job.since):>7} {tries(job):>7}  {one_line(job.id)}"
         head = Text.assemble((f"{job.state:<9}", _COLOURS[job.state]), numbers)
         # Whole where it is printed; a live picture cuts it.
         head.no_wrap, head.overflow = True, "ignore"
         yield head
-        yield Padding(Text(safe(f"{_tenant(job)}  {_names(job)}"), overflow="fold"), (0, 0, 0, 2), expand=False)
+        yield Padding(Text(one_line(f"{_tenant(job)}  {_names(job)}"), overflow="fold"), (0, 0, 0, 2), expand=False)
         if note := reason(job, now):
-            yield Padding(Text(safe(note), overflow="fold"), (0, 0, 0, 2), expand=False)
+            yield Padding(Text(one_line(note), overflow="fold"), (0, 0, 0, 2), expand=False)
 
 
 def _state(job: ListedJob) -> Text:
@@ -132,7 +132,7 @@ def tries(job: ListedJob) -> str:
 
 
 def _tenant(job: ListedJob) -> str:
-    return "-" if job.envelope.tenant_id is None else job.envelope.tenant_id
+    return tenant_shown(job.envelope.tenant_id)
 
 
 def _names(job: ListedJob) -> str:
@@ -141,9 +141,9 @@ def _names(job: ListedJob) -> str:
 
 
 def reason(job: ListedJob, now: float) -> str:
-    """What it waits for, and what went wrong."""
+    """What it waits for, and what went wrong: of a job that completed, nothing."""
     due = "" if job.due_at is None else f"due in {age(job.due_at - now)}" if job.due_at > now else "due"
-    failed = " ".join((job.failed_reason or "").split())
+    failed = "" if job.state == "completed" else " ".join((job.failed_reason or "").split())
     return "; ".join(filter(None, (due, failed)))
 
 

@@ -15,6 +15,7 @@ import redis
 from redis import exceptions
 
 from xpert_mq.cli.key_names import KeyNames
+from xpert_mq.cli.output import counted
 from xpert_mq.models import Envelope
 from xpert_mq.settings import Settings
 from xpert_mq.store.keys import group_name, logical_name, pool_keys, split_token
@@ -28,6 +29,16 @@ _SECONDS = 5.0
 _DOUBTS = 10_000
 _AGAIN = 100
 _EXAMPLES = 3
+
+#: What may be wrong with several keys; and the same of one.
+_STRANGE = "keys under the prefix are not of this version"
+_LOST = "jobs are missing in the lists of their state, so nobody finds or runs them"
+_UNINDEXED = "lists of jobs are missing in their index, so their jobs are not shown, or not removed in time"
+_OF_ONE = {
+    _STRANGE: "key under the prefix is not of this version",
+    _LOST: "job is missing in the list of its state, so nobody finds or runs it",
+    _UNINDEXED: "list of jobs is missing in its index, so its jobs are not shown, or not removed in time",
+}
 
 #: Sets in one of which a job must be; and all such sets that a state asks for.
 Places = list[list[str]]
@@ -47,6 +58,8 @@ class Finding:
     examples: list[str]
 
     def __str__(self) -> str:
+        if self.count == 1:
+            return f"1 {_OF_ONE[self.what]}: {self.examples[0]!r}"
         count = f"{self.count} or more" if self.count >= _DOUBTS else self.count
         return f"{count} {self.what}, for example {', '.join(map(repr, self.examples))}"
 
@@ -62,8 +75,9 @@ class LeftPool:
 
     def __str__(self) -> str:
         return (
-            f"the execution pool {self.name!r} is not in XPERT_MQ_POOLS, but has {self.waiting} waiting and"
-            f" {self.delayed} delayed jobs and {self.messages} messages, which nobody runs"
+            f"the execution pool {self.name!r} is not in XPERT_MQ_POOLS, but has"
+            f" {counted(self.waiting, 'waiting job')}, {counted(self.delayed, 'delayed job')}"
+            f" and {counted(self.messages, 'message')}, which nobody runs"
         )
 
 
@@ -148,12 +162,11 @@ class _Walk:
     def _findings(self) -> Iterator[Finding]:
         others = self._other_platforms()
         unknown = [key for key in sorted(self._seen.unknown) if not key.startswith(others)]
-        yield from _finding("keys under the prefix are not of this version", self._still_there(unknown))
+        yield from _finding(_STRANGE, self._still_there(unknown))
         jobs = map(self._token, self._unlisted_now(sorted(self._seen.jobs)))
-        yield from _finding("jobs are missing in the lists of their state, so nobody finds or runs them", jobs)
+        yield from _finding(_LOST, jobs)
         lists = self._unindexed(sorted(self._seen.lists))
-        what = "lists of jobs are missing in their index, so their jobs are not shown, or not removed in time"
-        yield from _finding(what, lists)
+        yield from _finding(_UNINDEXED, lists)
 
     def _other_platforms(self) -> tuple[str, ...]:
         """What the keys of other platforms begin with, whose prefixes begin with ours: such a one has had jobs, or a

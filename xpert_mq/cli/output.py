@@ -25,6 +25,9 @@ _SHORT_JSON = 60
 #: Control characters but tab and line feed, what turns the direction of writing, and what UTF-8 can't hold.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+#: What would begin another line or column, or what a terminal may take for that.
+_BREAKS = re.compile("[\t\n\u2028\u2029]")
+
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000))
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
@@ -32,7 +35,28 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 def safe(text: object) -> str:
     """The text as one may print it: what is not safe is written as JSON would escape it."""
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", str(text))
+    return _UNSAFE.sub(_escaped, str(text))
+
+
+def one_line(text: object) -> str:
+    """The same for a value in a list: also what breaks lines is escaped, so that no value looks like a row."""
+    return _BREAKS.sub(_escaped, safe(text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
+def tenant_shown(tenant_id: str | None) -> str:
+    """A tenant in a list: `-` is none, so a tenant of that name is escaped."""
+    if tenant_id is None:
+        return "-"
+    return "\\u002d" if tenant_id == "-" else one_line(tenant_id)
+
+
+def counted(number: object, one: str) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{number} {one}{'' if number == 1 else 's'}"
 
 
 def say(text: str = "") -> None:
@@ -65,11 +89,11 @@ def is_live() -> bool:
 
 def console() -> Console:
     """The terminal, or what takes its place. Without colours in a pipe, and where NO_COLOR is set."""
-    from rich.console import Console
+    from xpert_mq.cli.terminal import Terminal
 
     live = is_live()
     plain = not live or bool(os.environ.get("NO_COLOR"))
-    return Console(
+    return Terminal(
         color_system=None if plain else "auto",
         width=None if live or os.environ.get("COLUMNS") else _PIPE_WIDTH,
         highlight=False,
@@ -85,7 +109,7 @@ def table(
     right: Sequence[str] = (),
     whole: Sequence[str] = (),
 ) -> Table:
-    """A table whose cells are folded, and never cut.
+    """A table whose cells are folded, and never cut. Line breaks in them are escaped.
 
     Args:
         title, columns, rows: what it says; a cell that is a rich text keeps its style.
@@ -94,13 +118,14 @@ def table(
     """
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     made = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False)
     made.padding = (0, 1, 0, 0)
     for column in columns:
         side: JustifyMethod = "right" if column in right else "left"
         made.add_column(column, justify=side, overflow="fold", no_wrap=column in whole)
-    return _filled(made, rows)
+    return _filled(made, ([cell if isinstance(cell, Text) else one_line(cell) for cell in row] for row in rows))
 
 
 def show_table(

@@ -99,14 +99,14 @@ def _show(loaded: Sequence[LoadedPlugin], warnings: Sequence[str], verbose: bool
         return
     show_table(
         "Plugins",
-        ("plugin", "loaded from", "handlers"),
+        ("module or entry point", "loaded from", "handlers"),
         [_line(one) for one in loaded],
         right=("handlers",),
         whole=("handlers",),
     )
     if handlers := [handler for one in loaded for handler in one.handlers]:
         say()
-        columns = ("plugin", "queue", "job", "scope", "at a time", "async")
+        columns = ("plugin name", "queue", "job", "scope", "at a time", "async")
         show_table(
             "Handlers",
             columns,

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from xpert_mq.cli.filters import nothing_there
-from xpert_mq.cli.output import age, console, head_lines, safe, table
+from xpert_mq.cli.output import age, console, head_lines, one_line, safe, table
 from xpert_mq.cli.server_client import ServerClock
 from xpert_mq.inspector import RATE_MINUTES, Inspector, QueueLine
 from xpert_mq.store.listing import STATES, Event, JobFilter, Tenants
@@ -104,5 +104,5 @@ def _narrow(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[R
 
     yield head_lines("plugin/queue/job", aligned(columns))
     for names, *numbers in rows:
-        yield Text(safe(names), overflow="fold")
+        yield Text(one_line(names), overflow="fold")
         yield Text(aligned(numbers))

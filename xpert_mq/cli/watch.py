@@ -34,7 +34,7 @@ class Sight(Protocol):
 
 
 def keep_looking(sight: Sight, interval: float, as_json: bool) -> None:
-    """Shows it every `interval` seconds until Ctrl-C: in place in a terminal, else one after the other."""
+    """Shows it every `interval` seconds until Ctrl-C: in place in a terminal, else each after its time."""
     from rich.live import Live
 
     _mind_interrupts()
@@ -42,11 +42,18 @@ def keep_looking(sight: Sight, interval: float, as_json: bool) -> None:
     try:
         with live or contextlib.nullcontext():
             while True:
+                started = time.monotonic()
                 sight.look()
+                took = time.monotonic() - started
                 _show(sight, live, as_json)
-                time.sleep(interval)
+                time.sleep(pause(interval, took))
     except KeyboardInterrupt:
         return
+
+
+def pause(interval: float, took: float) -> float:
+    """Seconds until the next look: at least as long as the last one took, so that the server is idle half the time."""
+    return max(interval, took)
 
 
 def _show(sight: Sight, live: Live | None, as_json: bool) -> None:
@@ -55,6 +62,7 @@ def _show(sight: Sight, live: Live | None, as_json: bool) -> None:
     elif as_json:
         say_json(sight.document())
     else:
+        say(_now())
         console().print(sight.picture(), crop=False)
         say()
 
@@ -88,9 +96,13 @@ def follow(service: ManagedQueueService, first: Job, interval: float, as_json: b
 def _looks(service: ManagedQueueService, first: Job, interval: float) -> Iterator[Job | None]:
     snapshot = first.snapshot
     yield first
+    took = 0.0
     while True:
-        time.sleep(interval)
-        yield read_job(service, snapshot.id, snapshot.tenant_id)
+        time.sleep(pause(interval, took))
+        started = time.monotonic()
+        job = read_job(service, snapshot.id, snapshot.tenant_id)
+        took = time.monotonic() - started
+        yield job
 
 
 def _change(job: Job) -> tuple[object, ...]:

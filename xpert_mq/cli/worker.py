@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 import click
 
-#: No `-h`: click looks for it in every letter of `-Pthreads`.
+#: No `-h`: click would look for it in every letter of `-Pthreads`. As a word of its own it is found below.
 _ANYTHING = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+
+_KINDS = ("prefork", "threads", "gevent", "solo")
 
 
 @click.command(
@@ -17,14 +19,29 @@ _ANYTHING = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 )
 @click.option("--execution-pool", "pools", metavar="NAME", multiple=True, help="Take this pool's jobs; repeatable.")
 @click.option("--concurrency", type=click.IntRange(1), help="Jobs at a time. [default: MANAGED_QUEUE_CONCURRENCY]")
-@click.option("--pool", metavar="KIND", help="prefork, threads, gevent or solo: how it runs them. [default: prefork]")
+@click.option(
+    "--pool",
+    type=click.Choice(_KINDS),
+    metavar="KIND",
+    help=f"How it runs them: {', '.join(_KINDS)}. [default: prefork]",
+)
 @click.argument("celery_options", nargs=-1, type=click.UNPROCESSED, metavar="")
-def worker(pools: tuple[str, ...], concurrency: int | None, pool: str | None, celery_options: tuple[str, ...]) -> None:
+@click.pass_context
+def worker(
+    context: click.Context,
+    pools: tuple[str, ...],
+    concurrency: int | None,
+    pool: str | None,
+    celery_options: tuple[str, ...],
+) -> None:
     """Run a worker until it is ended: SIGTERM or Ctrl-C lets it finish what it runs.
 
     It takes the jobs of all declared execution pools, unless told otherwise. This process becomes Celery's worker, and
     takes its other options too, such as -n (its name), -l INFO or -E; `celery -A xpert_mq worker --help` lists them.
     """
+    if "-h" in celery_options:
+        click.echo(context.get_help())
+        return
     from xpert_mq.settings import get_settings
 
     settings = get_settings()
