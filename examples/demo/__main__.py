@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import os
 import random
+import shlex
 import signal
 import sys
 import tempfile
@@ -19,6 +20,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
+
+from pydantic_settings import SettingsConfigDict
 
 from xpert_mq import ManagedQueueError, ManagedQueueService, Settings
 from xpert_mq.embedded import EmbeddedServer
@@ -43,13 +46,21 @@ _THREADS = "4"
 _PREFIX = "xpert:managed-queue"
 _DONE_WITHIN = 45
 _LOOK_SECONDS = 0.2
-#: Variables by which a deployment's settings would reach the demo.
+#: Variables by which a deployment's settings would reach the demo: how they begin, and those of Celery's commands.
 _FOREIGN = ("XPERT_MQ_", "MANAGED_QUEUE_", "CELERY", "WECHAT_")
+_FOREIGN_NAMES = frozenset(("APP", "BROKER_URL", "RESULT_BACKEND", "LOADER", "CONFIG_MODULE", "SKIP_CHECKS"))
+
+
+class _OwnSettings(Settings):
+    """Not those of a `.env` file."""
+
+    model_config = SettingsConfigDict(env_file=None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Gives the exit status. `argv`: the options, by default those of the process."""
     arguments = _parser().parse_args(argv)
+    _shield()
     seed = random.SystemRandom().randrange(10_000) if arguments.seed is None else arguments.seed
     try:
         with _signals(), tempfile.TemporaryDirectory(prefix="xpert-mq-demo-") as folder, Screen() as screen:
@@ -70,6 +81,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, metavar="N", help="repeat the plan of this seed")
     parser.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C, to look around")
     return parser
+
+
+def _shield() -> None:
+    """Takes foreign settings away, from this process and so from those that it starts."""
+    for name in [name for name in os.environ if name.startswith(_FOREIGN) or name in _FOREIGN_NAMES]:
+        del os.environ[name]
 
 
 @contextlib.contextmanager
@@ -110,7 +127,7 @@ class _Demo:
                 self._screen.say(
                     f"Plan     {sum(self._totals.values())} messages of {len(self._plan)} tenants: --seed {self._seed}"
                 )
-                settings = Settings(redis_url=server.url, prefix=_PREFIX)
+                settings = _OwnSettings(redis_url=server.url, prefix=_PREFIX)
                 with contextlib.closing(ManagedQueueService(settings)) as queue:
                     found = self._play(queue, url, service, nodes)
                 self._screen.say(self._verdict(found, time.monotonic() - begin))
@@ -119,8 +136,8 @@ class _Demo:
         return int(any(found.values()))
 
     def _environment(self, redis_url: str) -> dict[str, str]:
-        own = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
-        return own | {
+        return {
+            **os.environ,
             "XPERT_MQ_REDIS_URL": redis_url,
             "XPERT_MQ_PLUGINS": f"{_EXAMPLES}.wechat",
             "MANAGED_QUEUE_PREFIX": _PREFIX,
@@ -190,7 +207,15 @@ class _Demo:
     def _keep(self, redis_url: str, url: str, *running: Processes) -> None:
         """Until Ctrl-C, which here is not an interruption."""
         self._screen.say(
-            _HINTS.format(root=_ROOT, redis_url=redis_url, examples=_EXAMPLES, database=self._database, url=url)
+            _HINTS.format(
+                root=shlex.quote(str(_ROOT)),
+                redis_url=redis_url,
+                examples=_EXAMPLES,
+                prefix=_PREFIX,
+                command=_command(),
+                database=self._database,
+                url=url,
+            )
         )
         with contextlib.suppress(KeyboardInterrupt):
             while True:
@@ -203,13 +228,21 @@ Everything goes on running until Ctrl-C. In another terminal:
 
   cd {root}
   export XPERT_MQ_REDIS_URL={redis_url} XPERT_MQ_PLUGINS={examples}.wechat
-  xpert-mq queues --watch
-  xpert-mq jobs list
-  xpert-mq doctor
+  export MANAGED_QUEUE_PREFIX={prefix}
+  {command} queues --watch
+  {command} jobs list
+  {command} doctor
   curl {url}/log
 
 The service is at {url}, the plugin's rows are in
 {database}, beside the logs of workers and service."""
+
+
+def _command() -> str:
+    """`xpert-mq` as it can be typed anywhere: nobody has to have activated this environment."""
+    script = Path(sys.executable).with_name("xpert-mq")
+    words = [str(script)] if script.is_file() else [sys.executable, "-m", "xpert_mq.cli"]
+    return shlex.join(words)
 
 
 def _check(running: Sequence[Processes]) -> None:

@@ -156,7 +156,7 @@ def _faults_of_debounce(
 ) -> Iterator[str]:
     """Not before it is quiet, and then with all that had been gathered."""
     told = case.told[plan.tenant]
-    quiet = plan.integration(messages[0].integration, "").debounce_ms / 1000
+    quiet = plan.integration(messages[0].integration).debounce_ms / 1000
     received = {message.text: told.received[message] for message in messages}
     for entry in dispatches:
         waited = entry.at - received[entry.content["texts"][-1]]

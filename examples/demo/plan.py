@@ -107,7 +107,8 @@ class TenantPlan:
     def token(self, integration: str) -> str:
         return f"{self.tenant}-{integration}-token"
 
-    def integration(self, id_: str, url: str) -> Integration:
+    def integration(self, id_: str, url: str = "http://127.0.0.1") -> Integration:
+        """Who only asks for its limits needs no address."""
         return Integration(id=id_, url=url, token=self.token(id_), **_LIMITS)
 
     @property

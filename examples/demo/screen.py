@@ -27,7 +27,14 @@ _SHOWN = 10
 _NOTES = (
     "wait: from the moment when a try was due (enqueued; or after its delay, its backoff or its Defer) to its start in"
     " a worker. run: from there until its outcome was recorded. In milliseconds, over all tries. A Defer ends a try and"
-    " spends no attempt: a send within limits runs several times. cancelled: removed by a cancel or by a pause."
+    " spends no attempt: a send within limits runs several times. cancelled: removed by a cancel or by a pause. A send"
+    " that had begun by then finds its message paused or cancelled, and completes too: so more sends complete than"
+    " messages are taken."
+)
+_SERVICE_NOTES = (
+    "messages, dispatches: taken; texts: the inbound messages in the dispatches. Not taken are throttled (too many at a"
+    " time, to come again later), failed (the service's own trouble, to be tried again) and refused (this try is the"
+    " last). asked again: taken before, but the answer was lost; nothing is taken twice."
 )
 
 
@@ -89,6 +96,7 @@ class Screen:
         self._console.print(_NOTES)
         self._console.print()
         self._service(service)
+        self._console.print(_SERVICE_NOTES)
         self._console.print()
 
     def _jobs(self, rows: Sequence[JobFigures]) -> None:

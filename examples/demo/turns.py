@@ -36,7 +36,7 @@ def limit_faults(case: Case) -> Iterator[str]:
         turns.sort(key=lambda turn: turn.end)
         for id_ in plan.integrations:
             own = [turn for turn in turns if turn.row.integration == id_]
-            for fault in _faults_of(plan.integration(id_, ""), own):
+            for fault in _faults_of(plan.integration(id_), own):
                 yield f"{plan.tenant}'s integration {id_}: {fault}"
 
 

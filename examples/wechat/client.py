@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from .settings import Integration
 
@@ -48,20 +50,32 @@ def deliver(integration: Integration, path: str, key: str, content: Mapping[str,
 
 
 def _post(integration: Integration, path: str, key: str, body: bytes) -> tuple[int, dict[str, Any]]:
-    address = urlsplit(integration.url).netloc
+    url = urlsplit(integration.url)
     headers = {"Authorization": f"Bearer {integration.token}", "Idempotency-Key": key}
-    connection = http.client.HTTPConnection(address, timeout=integration.timeout_ms / 1000)
+    connection = _connection(url, integration.timeout_ms / 1000)
     try:
-        _connect(connection, address)
+        _connect(connection, url.netloc)
         try:
-            connection.request("POST", path, body, headers)
+            connection.request("POST", url.path.rstrip("/") + path, body, headers)
             response = connection.getresponse()
             return response.status, json.loads(response.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
-            said = f"no answer from {address}: {type(error).__name__}: {error}"
+            said = f"no answer from {url.netloc}: {type(error).__name__}: {error}"
             raise NotDeliveredError(said, may_have_arrived=True) from error
     finally:
         connection.close()
+
+
+def _connection(url: SplitResult, seconds: float) -> http.client.HTTPConnection:
+    if url.scheme == "https":
+        return http.client.HTTPSConnection(url.netloc, timeout=seconds, context=_certificates())
+    return http.client.HTTPConnection(url.netloc, timeout=seconds)
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Read once: they are many."""
+    return ssl.create_default_context()
 
 
 def _connect(connection: http.client.HTTPConnection, address: str) -> None:

@@ -74,17 +74,20 @@ class Transaction:
 
 
 class Database:
-    """One file, whose tables are made if they are not there."""
+    """One file. It and its tables are made at the first use, if they are not there: loading the plugin changes nothing.
+
+    Attributes:
+        path: of the file.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        with closing(self._connect()) as connection:
-            connection.executescript(_SCHEMA)
+        self.path = path
+        self._has_tables = False
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """A block that happens as a whole or not at all, after and before everybody else's."""
-        with closing(self._connect()) as connection:
+        with self._connection() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield Transaction(connection)
@@ -95,22 +98,45 @@ class Database:
 
     def run(self, sql: str, **values: Any) -> list[sqlite3.Row]:
         """One statement as a transaction."""
-        with closing(self._connect()) as connection:
+        with self._connection() as connection:
             return Transaction(connection).run(sql, **values)
+
+    def owners(self) -> list[tuple[str, str | None]]:
+        """Every tenant and organization that has an integration: the one thing that is asked across tenants."""
+        with self._connection() as connection:
+            found = connection.execute("SELECT DISTINCT tenant, organization FROM integration").fetchall()
+        return [(row["tenant"], row["organization"] or None) for row in found]
 
     @contextmanager
     def held_open(self) -> Iterator[None]:
         """Makes all transactions faster, also those of other processes, while the block runs: who closes a file's last
         connection has to empty its log, which takes longer than most transactions. Don't fork in it.
         """
-        with closing(self._connect()) as connection:
+        with self._connection() as connection:
             # SQLite opens the log at the first look.
             connection.execute("SELECT count(*) FROM integration").fetchone()
             yield
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
-        connection.row_factory = sqlite3.Row
-        # With the write-ahead log, what is committed survives the process; and the machine, up to the last moments.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        return connection
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
+            connection.row_factory = sqlite3.Row
+            # With the write-ahead log, what is committed survives the process; and the machine, up to the last moments.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            if not self._has_tables:
+                _make_tables(connection)
+                self._has_tables = True
+            yield connection
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.executescript(_SCHEMA)
+            return
+        except sqlite3.OperationalError as error:
+            # Of several that switch a new file to the write-ahead log, SQLite refuses all but one without waiting.
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

@@ -6,10 +6,11 @@ import math
 from datetime import UTC, datetime, time, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _MINUTE_MS = 60_000
@@ -31,8 +32,9 @@ def get_settings() -> WechatSettings:
 
 
 class _Options(BaseModel):
-    # An unknown field is an error: a setting that is ignored is one that somebody relies on.
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # An unknown field is an error: a setting that is ignored is one that somebody relies on. Errors show no
+    # values, since one may be a token.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Window(_Options):
@@ -71,11 +73,24 @@ class QuietHours(_Options):
         return 0
 
 
+def _check_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("must start with http:// or https://")
+    # `port` raises ValueError for what is none.
+    if not parts.hostname or parts.port == 0:
+        raise ValueError("must name a host")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("must be no more than host, port and path: the token has a field of its own")
+    return url
+
+
 class Integration(_Options):
     """A tenant's connection to the chat service."""
 
     id: str
-    url: str
+    #: Where the service's paths begin. With https:// certificates are checked; http:// sends the token in clear.
+    url: Annotated[str, AfterValidator(_check_url)]
     token: str = Field(repr=False)
     timeout_ms: int = Field(default=10_000, gt=0)
 
@@ -90,7 +105,8 @@ class Integration(_Options):
     windows: tuple[Window, ...] = _WINDOWS
     quiet_hours: QuietHours | None = None
 
-    #: Messages that may wait.
+    #: Messages that may wait: of an account, and of these for one contact. One more of either is refused; and with
+    #: `pause_when_full` it pauses the whole account, whichever of the two was full, until `Outbound.resume`.
     account_backlog: int = Field(default=100, gt=0)
     contact_backlog: int = Field(default=20, gt=0)
     pause_when_full: bool = True

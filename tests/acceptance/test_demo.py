@@ -50,7 +50,7 @@ def named(plan: TenantPlan) -> set[tuple[str, str, str, str]]:
 class Demo:
     """`python -m examples.demo`, in a pipe or in a terminal of so many columns."""
 
-    def __init__(self, *options: str, columns: int, terminal: bool = False, **env: str) -> None:
+    def __init__(self, folder: Path, *options: str, columns: int, terminal: bool = False, **env: str) -> None:
         self._master, output = pty.openpty() if terminal else os.pipe()
         if terminal:
             ioctl(output, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
@@ -58,8 +58,8 @@ class Demo:
         own |= {"TERM": "xterm-256color"} if terminal else {"COLUMNS": str(columns)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "examples.demo", *options],
-            cwd=ROOT,
-            env=own | env,
+            cwd=folder,
+            env=own | {"PYTHONPATH": str(ROOT)} | env,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -121,8 +121,8 @@ class Demo:
 
 
 @contextlib.contextmanager
-def demo(*options: str, columns: int = 80, terminal: bool = False, **env: str) -> Iterator[Demo]:
-    running = Demo(*options, columns=columns, terminal=terminal, **env)
+def demo(*options: str, folder: Path = ROOT, columns: int = 80, terminal: bool = False, **env: str) -> Iterator[Demo]:
+    running = Demo(folder, *options, columns=columns, terminal=terminal, **env)
     try:
         yield running
     finally:
@@ -159,6 +159,7 @@ def assert_is_well(running: Demo, columns: int) -> None:
     assert len(running.pids) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("columns", "terminal"), [(80, False), (140, True)])
 def test_demo_is_as_planned_and_leaves_nothing(columns: int, terminal: bool) -> None:
@@ -172,28 +173,46 @@ def test_demo_is_as_planned_and_leaves_nothing(columns: int, terminal: bool) -> 
         assert ("\x1b" in running.output) == terminal, "no escape codes where there is no terminal"
 
 
+#: Settings of another deployment, by which it would fail.
+FOREIGN = {
+    "XPERT_MQ_PAYLOAD_LIMIT": "10",
+    "XPERT_MQ_ENQUEUE_TIMEOUT": "0.001",
+    "MANAGED_QUEUE_CONCURRENCY": "xyz",
+    "CONFIG_MODULE": "nowhere",
+}
+
+
 @pytest.mark.timeout(120)
-def test_demo_keeps_everything_running_until_it_is_ended() -> None:
-    with demo("--keep", terminal=True, NO_COLOR="1") as running:
+def test_demo_keeps_everything_running_until_it_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a terminal, and where another deployment has left its settings."""
+    (tmp_path / ".env").write_text("XPERT_MQ_POOLS=a b\nXPERT_MQ_NODE_TIMEOUT=0\n")
+    for name, value in FOREIGN.items():
+        monkeypatch.setenv(name, value)
+    with demo("--keep", folder=tmp_path, terminal=True, NO_COLOR="1") as running:
         running.wait_for("beside the logs")
         assert_is_well(running, 80)
         assert not any(map(has_ended, running.pids))
-
-        hints = dict(re.findall(r"(XPERT_MQ_\w+)=(\S+)", running.output))
-        assert hints["XPERT_MQ_PLUGINS"] == "examples.wechat"
+        assert "━" in running.output, "bars are for terminals"
         (url,) = re.findall(r"curl (\S+)/log", running.output)
         # Of an account that is never paused, so that its first job is there.
         job_id = next(f"send:{entry['key']}:1" for entry in log_of(url) if entry["content"].get("account") == "bob")
-        show = [sys.executable, "-m", "xpert_mq.cli", "jobs", "show", job_id, "--tenant"]
-        found = {
-            tenant: subprocess.run([*show, tenant], cwd=ROOT, env=os.environ | hints, timeout=20).returncode
-            for tenant in ("acme", "globex")
-        }
-        assert sorted(found.values()) == [0, 1], "an example of what to type works, and finds the tenant's own"
+        found = [typed(running, f"jobs show {job_id} --tenant {tenant}", tmp_path) for tenant in ("acme", "globex")]
+        assert sorted(found) == [0, 1], "what it says to type works, and finds the tenant's own"
 
         assert running.end(signal.SIGINT) == 0
         assert all(map(has_ended, running.pids))
         assert not re.search("\x1b\\[[0-9;]+m", running.output), "no colours"
+        assert [one.name for one in tmp_path.iterdir()] == [".env"]
+
+
+def typed(running: Demo, command: str, folder: Path) -> int:
+    """The exit status of what its hints say, with this command in the place of `jobs list`."""
+    lines = [line.strip() for line in running.lines]
+    begin, end = (number for number, line in enumerate(lines) if line.startswith("cd ") or line.endswith(" jobs list"))
+    said = [line for line in lines[begin : end + 1] if not line.endswith("--watch")]
+    said[-1] = said[-1].removesuffix("jobs list") + command
+    # No program but the shell's own is on the PATH.
+    return subprocess.run(["/bin/sh", "-ec", "\n".join(said)], cwd=folder, env={"PATH": ""}, timeout=20).returncode
 
 
 def log_of(url: str) -> list[dict[str, Any]]:
@@ -202,6 +221,7 @@ def log_of(url: str) -> list[dict[str, Any]]:
         return log
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_demo_interrupted_ends_all_of_it(number: signal.Signals) -> None:
@@ -214,6 +234,7 @@ def test_demo_interrupted_ends_all_of_it(number: signal.Signals) -> None:
         assert all(map(has_ended, running.pids))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_demo_whose_worker_dies_says_so_and_ends_the_rest() -> None:
     with demo() as running:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import ssl
+import threading
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from pydantic import ValidationError
 
-from examples.wechat import handlers, keys
+from examples.wechat import client, handlers, keys
 from examples.wechat.client import NotDeliveredError, RefusedError, ThrottledError, deliver
 from examples.wechat.server import ChatServer
 from examples.wechat.settings import Integration, QuietHours
@@ -44,6 +51,94 @@ def test_integration_hides_its_token_and_refuses_what_it_does_not_know() -> None
     assert "secret" not in repr(Integration(**fields))
     with pytest.raises(ValidationError, match="backoff"):
         Integration.model_validate({**fields, "backoff": [1000, 2000]})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "chat.example.com",
+        "ftp://chat.example.com",
+        "http://",
+        "http://host:x",
+        "https://me:secret@host",
+        "http://h?a=1",
+    ],
+)
+def test_integration_refuses_an_address_that_it_could_not_keep_to(url: str) -> None:
+    with pytest.raises(ValidationError, match="url") as caught:
+        Integration(id="i", url=url, token="t")
+
+    assert "secret" not in str(caught.value)
+
+
+def test_path_of_the_address_is_kept(chat: ChatServer) -> None:
+    for base in ("", "/", "/v1", "/v1/"):
+        deliver(Integration(id="i", url=chat.url + base, token="t"), "/messages", f"key{base}", {"text": "hello"})
+
+    assert chat.service.arrived == ["/messages", "/messages", "/v1/messages", "/v1/messages"]
+
+
+class SecureServer(HTTPServer):
+    """Notes the tokens that it is sent."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(("127.0.0.1", 0), SecureHandler)
+        self.tokens: list[str] = []
+        self.url = f"https://127.0.0.1:{self.server_port}"
+        self.socket = context.wrap_socket(self.socket, server_side=True)
+
+
+class SecureHandler(BaseHTTPRequestHandler):
+    server: SecureServer
+
+    def do_POST(self) -> None:
+        self.server.tokens.append(self.headers["Authorization"])
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *args: object) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def secure_server(authority: trustme.CA) -> Iterator[SecureServer]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with SecureServer(context) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_https_reaches_only_who_has_a_certificate(
+    trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, other = trustme.CA(), trustme.CA()
+    (authority if trusted else other).cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    client._certificates.cache_clear()
+    try:
+        with secure_server(authority) as server:
+            integration = Integration(id="i", url=server.url, token="t")
+            if trusted:
+                deliver(integration, "/messages", "key", {"text": "hello"})
+                assert server.tokens == ["Bearer t"]
+                return
+            with pytest.raises(NotDeliveredError, match="CERTIFICATE_VERIFY_FAILED") as caught:
+                deliver(integration, "/messages", "key", {"text": "hello"})
+            assert not caught.value.may_have_arrived
+            assert server.tokens == []
+    finally:
+        client._certificates.cache_clear()
 
 
 def test_plugin_declares_its_handlers() -> None:
