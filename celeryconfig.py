@@ -63,9 +63,9 @@ broker_connection_max_retries = None
 
 # --- Logs -------------------------------------------------------------------------------------------------------------
 
-# The package's formats show behind the message whose job a line belongs to; XPERT_MQ_LOG_FORMAT=json writes JSON. Formats
-# of your own may use the same fields: job_id, tenant_id, plugin_name, queue_name, job_name, job_try. Where the platform
-# configures logging itself, turn Celery's off, and add xpert_mq.logs.JobFilter to its handlers.
+# The package's formats show behind the message whose job a line belongs to; XPERT_MQ_LOG_FORMAT=json writes JSON.
+# Formats of your own may use the same fields: job_id, tenant_id, plugin_name, queue_name, job_name, job_try. Where the
+# platform configures logging itself, turn Celery's off, and add xpert_mq.logs.JobFilter to its handlers.
 # worker_log_format = "%(asctime)s %(levelname)s %(name)s %(message)s"
 # worker_task_log_format = "%(asctime)s %(levelname)s %(tenant_id)s %(job_id)s %(name)s %(message)s"
 # worker_hijack_root_logger = False
