@@ -311,3 +311,18 @@ def test_sweep_after_a_message_was_doubled(node: PretendWorker) -> None:
         node.redis.lpush(node.queue, raw.decode())
 
     assert _run_all(node) == ids
+
+
+def test_sweep_leaves_thousands_that_came_within_milliseconds(node: PretendWorker) -> None:
+    """Due together, enqueued together and tried again: their admissions are in the order of the queue."""
+    node.service.enqueue_many({**JOB, "job_id": f"due-{number}", "delay_ms": 1} for number in range(1500))
+    _next_millisecond(node)
+    _next_millisecond(node)
+    while node.promote()[0]:
+        pass
+    node.service.enqueue_many({**JOB, "job_id": f"now-{number}"} for number in range(1500))
+
+    assert node.sweep() == []
+    tokens = cast("list[bytes]", node.redis.zrange(pool_keys(node.queue).waiting, 0, -1))
+    admitted = [token.decode().lstrip(":") for token in tokens]
+    assert admitted == node.waiting_ids()

@@ -15,8 +15,7 @@ local function retain(job, token, outcome, group, age_ms, count)
     return
   end
   -- In the order of finishing, also within a millisecond.
-  local last = redis.call('ZRANGE', list, -1, -1, 'WITHSCORES')
-  redis.call('ZADD', list, math.max(now, (last[2] or 0) + 1 / 1024), token)
+  redis.call('ZADD', list, behind(list), token)
   if age_ms ~= '' then
     local expires_at = now + age_ms
     redis.call('HSET', job, 'expires_at', expires_at)

@@ -16,12 +16,12 @@ local function slots_of(node, limit) return NODE .. node .. ':slots:' .. limit e
 local function slotted_on(node) return NODE .. node .. ':slotted' end
 local function admitted_to(node) return NODE .. node .. ':admitted' end
 
--- Parks a job behind those with an earlier `time`.
+-- Parks a job: behind those that were admitted before `time`, or without one behind all.
 local function park(job, token, queue, limit, time)
   local place = queue .. '\n' .. limit
   redis.call('HSET', job, 'parked', place)
   redis.call('ZADD', PARKED, 0, place)
-  redis.call('ZADD', PARKED_AT .. place, time, token)
+  redis.call('ZADD', PARKED_AT .. place, time or behind(PARKED_AT .. place), token)
 end
 
 -- The limit at which others are parked that a new job of this logical job comes under.
@@ -40,7 +40,7 @@ end
 local function hand_to(node, job, queue, token, envelope, made, headers)
   local shadow = cjson.encode(table.concat({names_of(envelope)}, '/'))
   local gen = next_generation(job)
-  redis.call('ZADD', queue .. WAITING, admission(gen), token)
+  redis.call('ZADD', queue .. WAITING, behind(queue .. WAITING), token)
   redis.call('LPUSH', admitted_to(node), queue .. '\n' .. message(cjson.encode(queue), token, gen, shadow, made, headers))
   wake(NODE .. node)
 end

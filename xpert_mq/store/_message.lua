@@ -13,18 +13,13 @@ local function message(queue, token, gen, shadow, retries, headers)
   return FILL(cjson.encode(token .. ':' .. gen), gen, shadow, retries, queue, headers or '')
 end
 
--- When a hand-out was admitted, in ms; those of one ms in their order (1024 of them).
-local function admission(gen)
-  return now + gen % 1024 / 1024
-end
-
 local function wake(queue)
   redis.call('ZADD', queue .. WAKE, 0, '0')
 end
 
 -- Puts this hand-out of the job at the back of its queue.
 local function hand_out(queue, token, gen, shadow, retries, headers)
-  redis.call('ZADD', queue .. WAITING, admission(gen), token)
+  redis.call('ZADD', queue .. WAITING, behind(queue .. WAITING), token)
   redis.call('LPUSH', queue, message(cjson.encode(queue), token, gen, cjson.encode(shadow), retries, headers))
   wake(queue)
 end

@@ -50,6 +50,12 @@ local function list_of(state, group)
   return LISTS .. state .. ':' .. group
 end
 
+-- A time for what comes last in a sorted set: the present, but behind all that is in it.
+local function behind(key)
+  local last = redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')
+  return math.max(now, (last[2] or 0) + 1 / 1024)
+end
+
 local function enlist(state, group, token)
   redis.call('ZADD', list_of(state, group), now, token)
 end

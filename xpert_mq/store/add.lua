@@ -33,7 +33,7 @@ if delay > 0 then
 else
   local limit = parked_at(queue, logical)
   if limit then
-    park(job, token, queue, limit, admission(gen))
+    park(job, token, queue, limit)
   else
     hand_out(queue, token, gen, shadow, 0, headers)
   end

@@ -4,7 +4,7 @@
 -- ARGV  token generation queue node nonce
 -- RETURNS  {'claimed', envelope, payload, made, stacks or false} | {'stale', state or false} | {'parked'}
 -- FLAGS  allow-oom
--- INCLUDE  record message limits
+-- INCLUDE  record limits
 
 local record = redis.call('HMGET', job, 'state', 'gen', 'claim', 'envelope', 'payload', 'made', 'stacks')
 local again = record[1] == 'active' and record[3] == nonce
@@ -17,7 +17,7 @@ if not again then
   if not redis.call('ZSCORE', NODES, node) then return {'stale', false} end
   local admitted = redis.call('ZSCORE', queue .. WAITING, token)
   redis.call('ZREM', queue .. WAITING, token)
-  if not take_slots(node, job, token, queue, record[4], admitted or admission(generation)) then return {'parked'} end
+  if not take_slots(node, job, token, queue, record[4], admitted) then return {'parked'} end
   redis.call('HSET', job, 'state', 'active', 'claim', nonce, 'processed_on', now)
   redis.call('HSET', running_on(node), token, nonce)
   local group = group_of(token, logical_of(record[4]))

@@ -16,13 +16,15 @@ local leaving, joining = {}, {}
 if #due > 0 then
   local gen = redis.call('INCRBY', GENERATION, #due) - #due
   local queue_json = cjson.encode(queue)
+  local admitted = behind(queue .. WAITING)
   for _, token in ipairs(due) do
     local job = JOBS .. token
     local record = redis.call('HMGET', job, 'state', 'envelope', 'made', 'headers', 'born', 'gen')
     if record[1] == 'delayed' then
       gen = gen + 1
       redis.call('HSET', job, 'state', 'waiting', 'born', record[5] or record[6], 'gen', gen)
-      waiting[#waiting + 1] = admission(gen)
+      waiting[#waiting + 1] = admitted
+      admitted = admitted + 1 / 1024
       waiting[#waiting + 1] = token
       local plugin, name, work = names_of(record[2])
       local shadow = cjson.encode(plugin .. '/' .. name .. '/' .. work)
