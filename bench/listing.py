@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Callable, Iterator
+from typing import cast
 
 from bench.report import Line, at_most
 from bench.stand import Stand
@@ -58,8 +60,7 @@ def _looks(stand: Stand) -> dict[str, Callable[[], object]]:
         "of a plugin's delayed jobs by age": JobFilter(states=("delayed",), plugin_name="plugin-3", at_least_ms=1),
     }
     looks: dict[str, Callable[[], object]] = {
-        f"page {name}": lambda jobs=jobs: inspector.page(jobs)  # type: ignore[misc]
-        for name, jobs in wanted.items()
+        f"page {name}": functools.partial(inspector.page, jobs) for name, jobs in wanted.items()
     }
     return {**looks, "counts of all logical jobs": lambda: inspector.queues(JobFilter())}
 
@@ -105,4 +106,4 @@ def _job(number: int) -> dict[str, object]:
 def _taken(service: ManagedQueueService, queue: str, count: int) -> Iterator[str]:
     """Task ids of waiting jobs, whose messages are taken out."""
     for _ in range(count):
-        yield json.loads(service.get_redis().rpop(queue))["headers"]["id"]  # type: ignore[arg-type]
+        yield json.loads(cast("bytes", service.get_redis().rpop(queue)))["headers"]["id"]

@@ -76,24 +76,29 @@ class Inspector:
             limit: jobs at the most; up to 200.
             after: `next` of the page before.
         """
-        limit = min(limit, LONGEST_PAGE)
+        return self._page(list(self.groups(wanted)), wanted, min(limit, LONGEST_PAGE), after, newest_first=newest_first)
+
+    def _page(
+        self, groups: Sequence[Group], wanted: JobFilter, limit: int, after: Position | None, *, newest_first: bool
+    ) -> Page:
         # A list of finished jobs has another beside it.
         at_once = _LISTS // sum(2 if state in ("completed", "failed") else 1 for state in wanted.states)
         found: list[ListedJob] = []
         last: Position | None = None
-        for groups in _chunks(list(self.groups(wanted)), at_once):
+        for some in _chunks(groups, at_once):
             # Behind the last of a full page nobody has to look.
-            call = self._store.list_jobs(groups, wanted, after, last, limit, newest_first=newest_first)
+            call = self._store.list_jobs(some, wanted, after, last, limit, newest_first=newest_first)
             found = sorted([*found, *self._run(call)], key=_place, reverse=newest_first)[:limit]
             last = found[-1].position if len(found) == limit else None
         return Page(found, last)
 
     def each(self, wanted: JobFilter, *, newest_first: bool = True) -> Iterator[ListedJob]:
         """All jobs that match, page by page."""
-        page = self.page(wanted, LONGEST_PAGE, newest_first=newest_first)
+        groups = list(self.groups(wanted))
+        page = self._page(groups, wanted, LONGEST_PAGE, None, newest_first=newest_first)
         yield from page.jobs
         while page.next:
-            page = self.page(wanted, LONGEST_PAGE, page.next, newest_first=newest_first)
+            page = self._page(groups, wanted, LONGEST_PAGE, page.next, newest_first=newest_first)
             yield from page.jobs
 
     def groups(self, wanted: JobFilter) -> Iterator[Group]:

@@ -159,7 +159,7 @@ class ManagedQueueService:
         return self._health(pool, queue, await self.async_executor.run(self.store.nodes()))
 
     def _health(self, pool: str, queue: str, nodes: Sequence[NodeState]) -> PoolHealth:
-        serving = [one for one in nodes if one.info and one.info["consuming"] and queue in one.info["queues"]]
+        serving = [one for one in nodes if one.consumes(queue) and one.takes_jobs]
         alive = [one for one in serving if one.is_healthy(round(1000 * self.settings.node_timeout))]
         warning = None
         if not alive:

@@ -7,9 +7,10 @@ any time and sooner.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,21 @@ def test_killed_in_the_middle_all_is_sent_once(crash_site: Site, chat: ChatServe
         assert site.finished(row).state == "completed"
 
 
+async def taken_over(site: Site, chat: ChatServer, run: Callable[[], Coroutine[Any, Any, str]], locks: Any) -> str:
+    """Runs it, deletes its locks while it is at the service, and runs it again; gives what the second run says."""
+    first = asyncio.create_task(run())
+    await asyncio.to_thread(site.wait, lambda: len(chat.service.arrived) == 1, "it to be at the service")
+    site.queue.get_redis().delete(*Lock(*locks, plugin_name=keys.PLUGIN, service=site.queue).keys)
+
+    second = asyncio.create_task(run())
+    await asyncio.to_thread(site.wait, lambda: len(chat.service.arrived) == 2, "it to be there again")
+    chat.service.before.set()
+    said = await second
+    with pytest.raises(LockLostError):
+        await first
+    return said
+
+
 async def test_send_that_lost_its_locks_is_taken_over_and_sent_once(site: Site, chat: ChatServer) -> None:
     """As where a worker stood still for longer than they live, and then goes on."""
     site.connect(chat, account_interval_ms=0, contact_interval_ms=0)
@@ -82,16 +98,8 @@ async def test_send_that_lost_its_locks_is_taken_over_and_sent_once(site: Site, 
     async def run() -> str:
         return await asyncio.to_thread(sending.run, row.id, row.round, last_try=False)
 
-    first = asyncio.create_task(run())
-    await asyncio.to_thread(site.wait, lambda: len(chat.service.arrived) == 1, "it to be at the service")
-    site.queue.get_redis().delete(*Lock(*keys.send_locks(row), plugin_name=keys.PLUGIN, service=site.queue).keys)
+    assert await taken_over(site, chat, run, keys.send_locks(row)) == "sent"
 
-    second = asyncio.create_task(run())
-    await asyncio.to_thread(site.wait, lambda: len(chat.service.arrived) == 2, "it to be there again")
-    chat.service.before.set()
-    assert await second == "sent"
-    with pytest.raises(LockLostError):
-        await first
     assert site.sent(row).status == "sent"
     assert outcomes(chat) == {"accepted": 1, "duplicate": 1}
 
@@ -104,16 +112,12 @@ async def test_dispatch_that_lost_its_lock_is_taken_over_and_happens_once(site: 
     await debounce.aggregate(row.id, row.round)
     batch = await Batches(site.queue).load(row)
     assert batch is not None
-    first = asyncio.create_task(debounce.flush(row.id, batch.id, batch.version))
-    await asyncio.to_thread(site.wait, lambda: len(chat.service.arrived) == 1, "it to be at the service")
-    site.queue.get_redis().delete(*Lock(keys.inbound_lock(row), plugin_name=keys.PLUGIN, service=site.queue).keys)
 
-    second = asyncio.create_task(debounce.flush(row.id, batch.id, batch.version))
-    await asyncio.to_thread(site.wait, lambda: len(chat.service.arrived) == 2, "it to be there again")
-    chat.service.before.set()
-    assert await second == "1 messages"
-    with pytest.raises(LockLostError):
-        await first
+    async def run() -> str:
+        return await debounce.flush(row.id, batch.id, batch.version)
+
+    assert await taken_over(site, chat, run, [keys.inbound_lock(row)]) == "1 messages"
+
     assert site.received(row).status == "dispatched"
     assert await Batches(site.queue).load(row) is None
     assert outcomes(chat) == {"accepted": 1, "duplicate": 1}

@@ -34,6 +34,13 @@ def failure(reason: str = "boom", kind: str = "builtins.ValueError") -> Failure:
     return Failure(reason, kind, f"Traceback: {reason}")
 
 
+def steady_node(service: ManagedQueueService, name: str) -> PretendWorker:
+    """A node that has long been beating without a gap."""
+    worker = PretendWorker(service, name)
+    worker.be_steady()
+    return worker
+
+
 class PretendWorker:
     """A worker node of one service."""
 

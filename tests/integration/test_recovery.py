@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.conftest import ServiceFactory
 from tests.integration.invariants import check_indexes, node_keys
-from tests.integration.pretend import JOB, OTHER_JOB, PretendWorker
+from tests.integration.pretend import JOB, OTHER_JOB, PretendWorker, steady_node
 from tests.integration.proxy import Cut, Proxy
 from xpert_mq.embedded import EmbeddedServer
 from xpert_mq.service import ManagedQueueService
@@ -26,19 +26,13 @@ SANDBOX = "sandbox-browser"
 @pytest.fixture
 def doomed(any_service: ManagedQueueService) -> PretendWorker:
     """A node that is going to miss its beats."""
-    return _node(any_service, "doomed")
+    return steady_node(any_service, "doomed")
 
 
 @pytest.fixture
 def healthy(any_service: ManagedQueueService) -> PretendWorker:
     """A node that has long been beating without a gap."""
-    return _node(any_service, "healthy")
-
-
-def _node(service: ManagedQueueService, name: str) -> PretendWorker:
-    worker = PretendWorker(service, name)
-    worker.be_steady()
-    return worker
+    return steady_node(any_service, "healthy")
 
 
 def _claim_fetched(worker: PretendWorker) -> Claim:
@@ -455,7 +449,7 @@ def test_crashes_of_children_and_nodes_count_together(doomed: PretendWorker, hea
 
 
 def test_recover_in_batches(doomed: PretendWorker, healthy: PretendWorker) -> None:
-    names = [doomed, *(_node(doomed.service, f"doomed-{number}") for number in range(2))]
+    names = [doomed, *(steady_node(doomed.service, f"doomed-{number}") for number in range(2))]
     for node in names:
         for _ in range(4):
             node.enqueue()
@@ -483,7 +477,7 @@ def test_recover_by_two_nodes_at_the_same_time(
     for job_id in ids:
         doomed.enqueue(job_id)
         _claim_fetched(doomed)
-    others = [healthy, _node(healthy.service, "second")]
+    others = [healthy, steady_node(healthy.service, "second")]
     doomed.miss_beats()
 
     def recover(worker: PretendWorker) -> list[str]:
@@ -507,7 +501,7 @@ def test_recover_by_two_nodes_at_the_same_time(
 @pytest.mark.parametrize("verb", ["recover", "leave", "stall", "sweep", "beat", "claim", "complete"])
 def test_resend(worker: PretendWorker, service_factory: ServiceFactory, proxy: Proxy, where: Cut, verb: str) -> None:
     """A connection breaks around the script: it is sent again, and acts once."""
-    doomed, lost = _node(worker.service, "doomed"), "lost"
+    doomed, lost = steady_node(worker.service, "doomed"), "lost"
     shaky = PretendWorker(service_factory(proxy.url, prefix=worker.service.settings.prefix), "shaky")
     shaky.be_steady()
     for script in (shaky.store.claim("x", 1, "q", "n"), shaky.store.recover("shaky", 1000, 1, 1)):

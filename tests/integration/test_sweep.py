@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from tests.integration.invariants import check_indexes
-from tests.integration.pretend import JOB, PretendWorker, wait_until
+from tests.integration.pretend import JOB, PretendWorker, steady_node, wait_until
 from xpert_mq.service import ManagedQueueService
 from xpert_mq.store.keys import pool_keys, split_task_id
 
@@ -18,17 +18,13 @@ SANDBOX = "sandbox-browser"
 @pytest.fixture
 def node(any_service: ManagedQueueService) -> PretendWorker:
     """A node that has long been beating without a gap."""
-    worker = PretendWorker(any_service, "node")
-    worker.be_steady()
-    return worker
+    return steady_node(any_service, "node")
 
 
 @pytest.fixture
 def doomed(any_service: ManagedQueueService) -> PretendWorker:
     """Another one."""
-    worker = PretendWorker(any_service, "doomed")
-    worker.be_steady()
-    return worker
+    return steady_node(any_service, "doomed")
 
 
 def _enqueue(

@@ -87,7 +87,7 @@ def _milliseconds(max_age: float | None, settings: Settings) -> int:
 
 def examined(pool: str, queue: str, nodes: Sequence[NodeState], max_age_ms: int) -> Health:
     """What the nodes tell of the pool."""
-    serving = [node for node in nodes if node.info is not None and queue in node.info["queues"]]
+    serving = [node for node in nodes if node.consumes(queue)]
     conditions = Counter(_condition(node, max_age_ms) for node in serving)
     alive = conditions[_ALIVE]
     oldest = max((node.beat_ms for node in serving), default=None)
@@ -97,7 +97,7 @@ def examined(pool: str, queue: str, nodes: Sequence[NodeState], max_age_ms: int)
 def _condition(node: NodeState, max_age_ms: int) -> str:
     if node.beat_ms > max_age_ms:
         return _SILENT
-    if node.info is None or not node.info["consuming"]:
+    if not node.takes_jobs:
         return _LEAVING
     return _ALIVE if node.is_healthy(max_age_ms) else _HANGING
 

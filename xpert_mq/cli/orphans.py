@@ -18,7 +18,7 @@ from xpert_mq.cli.key_names import KeyNames
 from xpert_mq.cli.output import counted
 from xpert_mq.models import Envelope
 from xpert_mq.settings import Settings
-from xpert_mq.store.keys import group_name, logical_name, pool_keys, split_token
+from xpert_mq.store.keys import group_name, logical_of, pool_keys, split_token
 from xpert_mq.store.listing import STATES
 
 #: Keys of the server that one step of the walk passes, and how many it passes at the most.
@@ -244,8 +244,8 @@ class _Walk:
         try:
             state, envelope, parked = record
             routing = Envelope.from_json(envelope)
-            logical = logical_name(routing.plugin_name, routing.queue_name, routing.job_name)
-            wanted = self._keys.list_of(state.decode(), group_name(split_token(self._token(job))[0], logical))
+            group = group_name(split_token(self._token(job))[0], logical_of(routing))
+            wanted = self._keys.list_of(state.decode(), group)
         except (TypeError, ValueError, AttributeError):
             return []
         if state in (b"completed", b"failed"):

@@ -37,11 +37,9 @@ local function first_parked(queue, limit)
 end
 
 -- Makes a message that this node alone fetches.
-local function hand_to(node, job, queue, token, envelope, made, headers)
-  local shadow = cjson.encode(table.concat({names_of(envelope)}, '/'))
-  local gen = next_generation(job)
+local function hand_to(node, job, queue, token)
   redis.call('ZADD', queue .. WAITING, behind(queue .. WAITING), token)
-  redis.call('LPUSH', admitted_to(node), queue .. '\n' .. message(cjson.encode(queue), token, gen, shadow, made, headers))
+  redis.call('LPUSH', admitted_to(node), queue .. '\n' .. next_message(job, queue, token))
   wake(NODE .. node)
 end
 
@@ -57,9 +55,7 @@ local function admit(node, limit)
       unpark(job, token)
       redis.call('SADD', slots_of(node, limit), token)
       redis.call('HSET', slotted_on(node), token, limit)
-      local stored = redis.call('HMGET', job, 'envelope', 'made', 'headers', 'gen')
-      redis.call('HSETNX', job, 'born', stored[4])
-      hand_to(node, job, queue, token, stored[1], stored[2] or 0, stored[3] or '')
+      hand_to(node, job, queue, token)
       free = free - 1
       token = free > 0 and first_parked(queue, limit)
     end
@@ -79,9 +75,8 @@ end
 
 -- Takes a slot of each limit of the node that the job is under. Where one is full, or others are parked at it, the job is parked
 -- there. Returns whether it has its slots.
-local function take_slots(node, job, token, queue, envelope, time)
+local function take_slots(node, job, token, queue, envelope, logical, time)
   if redis.call('EXISTS', limits_of(node)) == 0 then return true end
-  local logical = logical_of(envelope)
   local scope = string.match(envelope, '"scopeKey":"([^"\\]*)"')
   if not scope and string.find(envelope, '"scopeKey":"', 1, true) then scope = cjson.decode(envelope).scopeKey end
   local names = {limit_of_pool(queue), limit_of_handler(nil, logical), scope and limit_of_handler(scope, logical) or nil}

@@ -17,11 +17,24 @@ local function wake(queue)
   redis.call('ZADD', queue .. WAKE, 0, '0')
 end
 
+-- Puts a message of the job at the back of its queue.
+local function put_last(queue, token, raw)
+  redis.call('ZADD', queue .. WAITING, behind(queue .. WAITING), token)
+  redis.call('LPUSH', queue, raw)
+  wake(queue)
+end
+
 -- Puts this hand-out of the job at the back of its queue.
 local function hand_out(queue, token, gen, shadow, retries, headers)
-  redis.call('ZADD', queue .. WAITING, behind(queue .. WAITING), token)
-  redis.call('LPUSH', queue, message(cjson.encode(queue), token, gen, cjson.encode(shadow), retries, headers))
-  wake(queue)
+  put_last(queue, token, message(cjson.encode(queue), token, gen, cjson.encode(shadow), retries, headers))
+end
+
+-- The message of a further hand-out, in the same life of the job: all that it needs is in the record.
+local function next_message(job, queue, token)
+  local record = redis.call('HMGET', job, 'envelope', 'made', 'headers', 'gen')
+  redis.call('HSETNX', job, 'born', record[4])
+  local shadow = cjson.encode(table.concat({names_of(record[1])}, '/'))
+  return message(cjson.encode(queue), token, next_generation(job), shadow, record[2] or 0, record[3])
 end
 
 -- Parks the job until `due`; jobs due in the same millisecond keep their order (1024 of them). Tells the sleeping nodes when

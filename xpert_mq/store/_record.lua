@@ -2,7 +2,8 @@
 --
 -- Fields of the hash: envelope (JSON with the options and the time of the enqueue, never changes), payload (JSON), state, gen (of
 -- the latest hand-out); and, once there is something to say: born (gen of the first hand-out), headers, made (ended tries), claim
--- (nonce of the latest try), stalls, parked (where), processed_on, finished_on, failed_reason, failed_type, stacks (JSON), result (JSON), expires_at.
+-- (nonce of the latest try), stalls, parked (where), processed_on, finished_on, failed_reason, failed_type, stacks (JSON), result
+-- (JSON), expires_at.
 -- Times are milliseconds of the server's clock.
 
 local clock = redis.call('TIME')
@@ -86,6 +87,11 @@ end
 
 local function unacked_of(node)
   return NODE .. node .. ':unacked'
+end
+
+-- Queue and message of such a note.
+local function noted_in(note)
+  return string.match(note, '^(.-)\n(.*)$')
 end
 
 -- PARKED: what jobs are parked at, each with a sorted set of its own. Takes a job from where it is parked, if it is.

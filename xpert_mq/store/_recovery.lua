@@ -30,18 +30,16 @@ end
 local function return_admitted(node)
   local notes = redis.call('LRANGE', admitted_to(node), 0, -1)
   for _, note in ipairs(notes) do
-    local queue, raw = string.match(note, '^(.-)\n(.*)$')
-    put_first(queue, raw)
+    put_first(noted_in(note))
   end
   redis.call('DEL', admitted_to(node))
   return #notes
 end
 
 -- Puts a job in front of all that wait in its queue.
-local function hand_out_first(job, queue, token, envelope, made, headers)
+local function hand_out_first(job, queue, token)
   admit_first(queue, token)
-  local shadow = cjson.encode(table.concat({names_of(envelope)}, '/'))
-  redis.call('RPUSH', queue, message(cjson.encode(queue), token, next_generation(job), shadow, made, headers))
+  redis.call('RPUSH', queue, next_message(job, queue, token))
   wake(queue)
 end
 
@@ -72,18 +70,17 @@ end
 -- Takes a running job from its try: nothing that the try still says counts. The job waits again, in front of all others, with no
 -- attempt spent; or it has failed, if it was taken away too often. `most` '' does not count. Returns what became of it.
 local function take_back(job, token, most)
-  local record = redis.call('HMGET', job, 'envelope', 'made', 'headers', 'stacks', 'gen')
+  local record = redis.call('HMGET', job, 'envelope', 'stacks')
   local envelope = record[1]
   local group = group_of(token, logical_of(envelope))
   unlist('active', group, token)
   if most ~= '' and redis.call('HINCRBY', job, 'stalls', 1) > tonumber(most) then
-    fail_stalled(job, token, envelope, group, record[4])
+    fail_stalled(job, token, envelope, group, record[2])
     return 'failed'
   end
-  redis.call('HSETNX', job, 'born', record[5])
   redis.call('HDEL', job, 'claim')
   enlist('waiting', group, token)
-  hand_out_first(job, queue_of(envelope), token, envelope, record[2] or 0, record[3] or '')
+  hand_out_first(job, queue_of(envelope), token)
   return 'rerun'
 end
 
@@ -100,7 +97,7 @@ end
 local function return_messages(node)
   local kept = {}
   for _, note in ipairs(redis.call('HVALS', unacked_of(node))) do
-    local queue, raw = string.match(note, '^(.-)\n(.*)$')
+    local queue, raw = noted_in(note)
     if is_wanted(raw) then
       local token = named_in(raw)
       local admitted = token and redis.call('ZSCORE', queue .. WAITING, token) or 0

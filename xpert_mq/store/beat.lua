@@ -29,9 +29,7 @@ local function unpark_some(queue, limit)
     if not token then return end
     local job = JOBS .. token
     unpark(job, token)
-    local stored = redis.call('HMGET', job, 'envelope', 'made', 'headers', 'gen')
-    redis.call('HSETNX', job, 'born', stored[4])
-    hand_out(queue, token, next_generation(job), table.concat({names_of(stored[1])}, '/'), stored[2] or 0, stored[3] or '')
+    put_last(queue, token, next_message(job, queue, token))
   end
 end
 

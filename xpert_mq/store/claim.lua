@@ -17,10 +17,11 @@ if not again then
   if not redis.call('ZSCORE', NODES, node) then return {'stale', false} end
   local admitted = redis.call('ZSCORE', queue .. WAITING, token)
   redis.call('ZREM', queue .. WAITING, token)
-  if not take_slots(node, job, token, queue, record[4], admitted) then return {'parked'} end
+  local logical = logical_of(record[4])
+  if not take_slots(node, job, token, queue, record[4], logical, admitted) then return {'parked'} end
   redis.call('HSET', job, 'state', 'active', 'claim', nonce, 'processed_on', now)
   redis.call('HSET', running_on(node), token, nonce)
-  local group = group_of(token, logical_of(record[4]))
+  local group = group_of(token, logical)
   unlist('waiting', group, token)
   enlist('active', group, token)
 end

@@ -36,7 +36,7 @@ end
 while wanted > 0 do
   local note = redis.call('RPOP', admitted_to(node))
   if not note then break end
-  take(string.match(note, '^(.-)\n(.*)$'))
+  take(noted_in(note))
 end
 if redis.call('EXISTS', admitted_to(node)) == 1 then wake(NODE .. node) end
 

@@ -7,7 +7,6 @@
 
 local note = redis.call('HGET', unacked_of(node), tag)
 if not note then return 0 end
-local queue, raw = string.match(note, '^(.-)\n(.*)$')
-put_first(queue, raw)
+put_first(noted_in(note))
 redis.call('HDEL', unacked_of(node), tag)
 return 1

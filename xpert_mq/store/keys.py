@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 #: As this module writes them; so no two texts name the same job.
 _NUMBER = re.compile("0|[1-9][0-9]*")
@@ -48,6 +49,22 @@ def split_task_id(task_id: str) -> tuple[str, int]:
 def logical_name(plugin_name: str, queue_name: str, job_name: str) -> str:
     """The logical job in one unambiguous text."""
     return "".join(f"{len(part.encode())}:{part}" for part in (plugin_name, queue_name, job_name))
+
+
+class Named(Protocol):
+    """What belongs to a logical job."""
+
+    @property
+    def plugin_name(self) -> str: ...
+    @property
+    def queue_name(self) -> str: ...
+    @property
+    def job_name(self) -> str: ...
+
+
+def logical_of(named: Named) -> str:
+    """The `logical_name` of an envelope or a handler."""
+    return logical_name(named.plugin_name, named.queue_name, named.job_name)
 
 
 def split_logical(logical: str) -> tuple[str, str, str]:

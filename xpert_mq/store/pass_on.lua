@@ -6,7 +6,7 @@
 -- FLAGS  allow-oom
 -- INCLUDE  record limits
 
-local record = redis.call('HMGET', job, 'state', 'claim', 'made', 'headers', 'gen', 'envelope')
+local record = redis.call('HMGET', job, 'state', 'claim', 'gen')
 if record[1] ~= 'active' or record[2] ~= nonce then
   return resend == '1' and redis.call('GET', ANSWERS .. nonce) or 'lost'
 end
@@ -28,15 +28,14 @@ for _, other in ipairs(redis.call('ZRANGE', NODES, now - timeout_ms, '+inf', 'BY
   if other ~= node and serves(other) then able[#able + 1] = other end
 end
 if #able == 0 then return 'nobody' end
-local other = able[record[5] % #able + 1]
+local other = able[record[3] % #able + 1]
 
 remember(nonce, 'done', TRY_MS)
 local group = group_of(token, logical)
 redis.call('HDEL', running_on(node), token)
 redis.call('HDEL', job, 'claim')
-redis.call('HSETNX', job, 'born', record[5])
 release(node, token)
 unlist('active', group, token)
 enlist('waiting', group, token)
-hand_to(other, job, queue, token, record[6], record[3] or 0, record[4] or '')
+hand_to(other, job, queue, token)
 return 'done'

@@ -18,7 +18,7 @@ from xpert_mq.models import Envelope, JobOptions, JobSnapshot, JobState, Keep
 from xpert_mq.payload import decode_payload
 from xpert_mq.settings import Settings
 from xpert_mq.store.connection import Call
-from xpert_mq.store.keys import Keys, job_token, logical_name, task_id
+from xpert_mq.store.keys import Keys, job_token, logical_of, task_id
 from xpert_mq.store.listing import (
     Count,
     Group,
@@ -97,10 +97,6 @@ class Outcome:
 def shadow_of(envelope: Envelope) -> str:
     """`plugin/queue/job`."""
     return f"{envelope.plugin_name}/{envelope.queue_name}/{envelope.job_name}"
-
-
-def _logical_of(envelope: Envelope) -> str:
-    return logical_name(envelope.plugin_name, envelope.queue_name, envelope.job_name)
 
 
 def new_nonce() -> str:
@@ -249,7 +245,7 @@ class Store:
         values = {
             "job": self.keys.job(job_token(envelope.tenant_id, job_id)),
             "shadow": shadow_of(envelope),
-            "logical": _logical_of(envelope),
+            "logical": logical_of(envelope),
             "queue": queue,
             "delay_ms": opts.delay_ms,
             # With the nonce and the options: two fields less to keep, and the scripts find the nonce without parsing.
@@ -298,7 +294,7 @@ class Store:
             "nonce": claim.nonce,
             "node": claim.node,
             "outcome": outcome,
-            "logical": _logical_of(claim.envelope),
+            "logical": logical_of(claim.envelope),
             "age_ms": age_ms,
             "count": count,
             "result": "",
@@ -317,7 +313,7 @@ class Store:
             "token": claim.token,
             "nonce": claim.nonce,
             "node": claim.node,
-            "logical": _logical_of(claim.envelope),
+            "logical": logical_of(claim.envelope),
             "queue": claim.queue,
             "shadow": claim.shadow,
             "delay_ms": delay_ms,
@@ -425,7 +421,7 @@ class Store:
             "node": claim.node,
             "queue": claim.queue,
             "scope": claim.envelope.scope_key or "",
-            "logical": _logical_of(claim.envelope),
+            "logical": logical_of(claim.envelope),
             "timeout_ms": timeout_ms,
             "resend": 0,
         }
@@ -549,6 +545,15 @@ class NodeState:
     beat_ms: int
     tick_ms: int | None
     info: dict[str, Any] | None
+
+    def consumes(self, queue: str) -> bool:
+        """Whether it has said that it consumes the queue."""
+        return self.info is not None and queue in self.info["queues"]
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether it is not about to end, or to connect again."""
+        return self.info is not None and bool(self.info["consuming"])
 
     def is_healthy(self, timeout_ms: int) -> bool:
         """Whether it has beaten in this time, and its consumer's loop, where that never stands still, was seen."""

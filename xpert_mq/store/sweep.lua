@@ -23,7 +23,8 @@ for _, node in ipairs(redis.call('HKEYS', GONE)) do holders[#holders + 1] = node
 for _, node in ipairs(holders) do
   for _, notes in ipairs({redis.call('HVALS', unacked_of(node)), redis.call('LRANGE', admitted_to(node), 0, -1)}) do
     for _, note in ipairs(notes) do
-      local token = named_in(string.match(note, '\n(.*)$'))
+      local _, raw = noted_in(note)
+      local token = named_in(raw)
       if token then
         held[token] = true
         count = count + 1
@@ -38,11 +39,9 @@ for i = #found, 1, -1 do
   local token = found[i]
   if not held[token] then
     local job = JOBS .. token
-    local record = redis.call('HMGET', job, 'state', 'envelope', 'made', 'headers', 'gen')
     redis.call('ZREM', queue .. WAITING, token)
-    if record[1] == 'waiting' then
-      redis.call('HSETNX', job, 'born', record[5])
-      hand_out_first(job, queue, token, record[2], record[3] or 0, record[4] or '')
+    if redis.call('HGET', job, 'state') == 'waiting' then
+      hand_out_first(job, queue, token)
       pushed[#pushed + 1] = token
     end
   end

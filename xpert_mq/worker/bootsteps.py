@@ -20,7 +20,7 @@ from xpert_mq.node import node
 from xpert_mq.service import managed_queue
 from xpert_mq.settings import SANDBOX_BROWSER, Settings
 from xpert_mq.store.connection import too_old
-from xpert_mq.store.keys import handler_limit, logical_name, pool_limit
+from xpert_mq.store.keys import handler_limit, logical_of, pool_limit
 from xpert_mq.store.store import NodeInfo
 from xpert_mq.worker.maintenance import Maintenance
 
@@ -85,7 +85,7 @@ def _is_solo(consumer: Any) -> bool:
 def _info(consumer: Any) -> NodeInfo:
     queues = sorted(consumer.app.amqp.queues.consume_from)
     handlers = registry.handlers()
-    names = sorted(handler_limit(one.scope_key, _logical(one)) for one in handlers)
+    names = sorted(handler_limit(one.scope_key, logical_of(one)) for one in handlers)
     limits = _limits(managed_queue.settings, queues, handlers)
     more = {
         "host": consumer.hostname,
@@ -97,17 +97,13 @@ def _info(consumer: Any) -> NodeInfo:
     return NodeInfo(queues, names, limits, not _is_solo(consumer), more)
 
 
-def _logical(handler: Handler) -> str:
-    return logical_name(handler.plugin_name, handler.queue_name, handler.job_name)
-
-
 def _limits(settings: Settings, queues: Sequence[str], handlers: Sequence[Handler]) -> dict[str, int]:
     """The limits of handlers and pools by their names."""
-    limits = {handler_limit(one.scope_key, _logical(one)): one.concurrency for one in handlers if one.concurrency}
+    limits = {handler_limit(one.scope_key, logical_of(one)): one.concurrency for one in handlers if one.concurrency}
     # The scope's own handler goes before the one for all scopes, also with its lack of a limit.
     for one in handlers:
-        if one.scope_key is not None and not one.concurrency and handler_limit(None, _logical(one)) in limits:
-            limits[handler_limit(one.scope_key, _logical(one))] = 0
+        if one.scope_key is not None and not one.concurrency and handler_limit(None, logical_of(one)) in limits:
+            limits[handler_limit(one.scope_key, logical_of(one))] = 0
     if SANDBOX_BROWSER in settings.pools and (queue := settings.queue_name(SANDBOX_BROWSER)) in queues:
         limits[pool_limit(queue)] = settings.sandbox_browser_concurrency
     return limits
