@@ -6,11 +6,14 @@ them, and it takes a new one: nothing that is said under the old id counts any m
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
 import threading
 import time
+
+logger = logging.getLogger(__name__)
 
 
 class Node:
@@ -45,11 +48,22 @@ class Node:
             if node_id == self._id:
                 self._fresh = False
 
-    def renew(self, gone: str) -> None:
-        """Takes a new id in place of one that was declared dead, or that has left."""
+    def renew(self, dead: str) -> None:
+        """Takes a new id in place of one that was declared dead. Whoever hears of it first says so in the log."""
+        if self.leave(dead):
+            logger.warning(
+                "node %s was declared dead: its jobs are others' now, and it takes a new id",
+                dead,
+                extra={"action": "node_renewed", "node": dead},
+            )
+
+    def leave(self, node_id: str) -> bool:
+        """The id is given up; False when it was not the present one."""
         with self._lock:
-            if gone == self._id:
-                self._id, self._fresh = "", True
+            if node_id != self._id:
+                return False
+            self._id, self._fresh = "", True
+            return True
 
     def tick(self) -> None:
         """The consumer's loop runs."""

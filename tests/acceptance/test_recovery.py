@@ -265,6 +265,19 @@ def test_health_over_the_life_of_a_worker(site: Deployment) -> None:
     assert not site.health().available
 
 
+def test_health_follows_remote_control(site: Deployment) -> None:
+    site.worker(fast=False)
+    queue = site.settings.queue_name()
+    site.celery("control", "cancel_consumer", queue)
+    wait_for(lambda: not site.health().available, "the pool to be served by nobody", 2 * TIMEOUT)
+    assert site.health("sandbox-browser").available
+
+    site.celery("control", "add_consumer", queue)
+
+    wait_for(lambda: site.health().available, "it to be served again", 2 * TIMEOUT)
+    assert site.run("echo").state == "completed"
+
+
 @pytest.mark.slow
 def test_health_of_a_hanging_loop(site: Deployment) -> None:
     """A handler keeps all greenlets from running; the heartbeat is a thread of its own, and goes on."""

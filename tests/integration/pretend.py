@@ -57,11 +57,13 @@ class PretendWorker:
         if not self._joined:
             self._joined = self.beat(fresh=True)
 
-    def beat(self, *, fresh: bool = False, consuming: bool = True, tick_age_ms: int = 0, **info: Any) -> bool:
+    def beat(
+        self, *, fresh: bool = False, consuming: bool = True, hangs: bool = False, tick_age_ms: int = 0, **info: Any
+    ) -> bool:
         """Says that the node is alive."""
         said = NodeInfo(**{"queues": [self.queue], **info})
         call = self.store.beat(
-            self.node, said, fresh=fresh, consuming=consuming, tick_age_ms=tick_age_ms, gap_ms=15_000
+            self.node, said, fresh=fresh, consuming=consuming, hangs=hangs, tick_age_ms=tick_age_ms, gap_ms=15_000
         )
         return bool(self.run(call))
 

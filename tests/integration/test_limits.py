@@ -243,6 +243,24 @@ def test_node_that_ends_keeps_no_slot_for_anybody(service: ManagedQueueService, 
     assert sorted(other.work()) == ["b", "c"]
 
 
+def test_parked_at_a_limit_that_no_node_has_are_run_by_whoever_can(
+    service: ManagedQueueService, node: LimitedNode
+) -> None:
+    """Else they would wait for a node that may never come; a node without their handler fails them."""
+    add(node, "abc")
+    node.work()
+    other = PretendWorker(service, "other")
+    other.join()
+    other.sweep()
+    assert other.messages() == []
+
+    node.leave()
+    other.sweep()
+
+    assert other.waiting_ids() == ["b", "c"]
+    assert [other.claim_next().job_id for _ in "bc"] == ["b", "c"]
+
+
 def test_limit_of_a_scope_goes_before_that_of_all(service: ManagedQueueService, node: LimitedNode) -> None:
     logical = logical_name(*JOB.values())
     # A scope's handler that has none, where the one for all has one, is told as a limit of 0.

@@ -557,6 +557,23 @@ def test_new_channel_takes_back_what_the_earlier_had(doomed: PretendWorker) -> N
     check_indexes(doomed)
 
 
+@pytest.mark.parametrize("why", [{"consuming": False}, {"hangs": True}], ids=["ends", "hangs"])
+def test_node_that_takes_no_jobs_gives_back_what_it_has_not_started(doomed: PretendWorker, why: dict[str, bool]) -> None:
+    for job_id in ("running", "fetched", "reserved", "waiting"):
+        doomed.enqueue(job_id)
+    claim = _claim_fetched(doomed)
+    fetched = doomed.fetch(2)
+
+    doomed.beat(**why)
+
+    assert doomed.waiting_ids() == ["fetched", "reserved", "waiting"]
+    # It may start one of them yet, which whoever else comes upon the message finds taken.
+    assert doomed.claim(_task_id(fetched[0])) is not None
+    assert doomed.claim(doomed.take()) is None
+    assert doomed.complete(claim)
+    check_indexes(doomed)
+
+
 def test_messages_given_back_go_in_front(doomed: PretendWorker) -> None:
     for job_id in ("one", "two"):
         doomed.enqueue(job_id)

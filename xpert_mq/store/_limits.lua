@@ -11,6 +11,16 @@ local function limit_of_pool(queue)
   return 'p:' .. queue
 end
 
+-- What jobs are parked at whose records are of a format that the node does not know.
+local function name_of_format(version)
+  return 'v:' .. version
+end
+
+local function is_known_format(limit)
+  local version = string.match(limit, '^v:(%d+)$')
+  return version and tonumber(version) <= FORMAT
+end
+
 local function limits_of(node) return NODE .. node .. ':limits' end
 local function slots_of(node, limit) return NODE .. node .. ':slots:' .. limit end
 local function slotted_on(node) return NODE .. node .. ':slotted' end
@@ -41,6 +51,25 @@ local function hand_to(node, job, queue, token)
   redis.call('ZADD', queue .. WAITING, behind(queue .. WAITING), token)
   redis.call('LPUSH', admitted_to(node), queue .. '\n' .. next_message(job, queue, token))
   wake(NODE .. node)
+end
+
+local function has_limit(node, limit)
+  return tonumber(redis.call('HGET', limits_of(node), limit) or 0) > 0
+end
+
+-- Lets some that are parked at what is no limit any more wait as others do; or hands them to the node.
+local function unpark_some(queue, limit, node)
+  for _ = 1, 100 do
+    local token = first_parked(queue, limit)
+    if not token then return end
+    local job = JOBS .. token
+    unpark(job, token)
+    if node then
+      hand_to(node, job, queue, token)
+    else
+      put_last(queue, token, next_message(job, queue, token))
+    end
+  end
 end
 
 -- Gives free slots of the limit on this node to the parked, in their order.

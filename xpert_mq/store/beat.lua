@@ -1,4 +1,5 @@
--- A node says that it is alive, and which limits it has; and gives its free slots to the parked.
+-- A node says that it is alive, and which limits it has; and gives its free slots to the parked. One that takes no jobs gives back
+-- what it has fetched and not started.
 -- KEYS  nodes
 -- ARGV  node fresh info queues handlers limits consuming tick_age_ms gap_ms
 --       fresh: '1' for an id that is not known yet; queues, handlers: JSON arrays of names, of handlers as limits are called
@@ -7,7 +8,7 @@
 -- RETURNS  'alive' | 'gone'
 --          gone: it was declared dead, and has to take a new id
 -- FLAGS  allow-oom
--- INCLUDE  record message limits recovery
+-- INCLUDE  record limits recovery
 
 local last = redis.call('ZSCORE', nodes, node)
 if not last and (fresh ~= '1' or redis.call('HEXISTS', GONE, node) == 1) then return 'gone' end
@@ -16,33 +17,27 @@ local record = NODE .. node
 if not last or now - last > tonumber(gap_ms) then redis.call('HSET', record, 'steady', now) end
 redis.call('ZADD', nodes, now, node)
 redis.call('HSET', record, 'info', info, 'queues', queues, 'handlers', handlers, 'consuming', consuming, 'ticked', now - tick_age_ms)
-if consuming ~= '1' then return_admitted(node) end
+if consuming ~= '1' then
+  return_admitted(node)
+  return_messages(node)
+end
 
 local own = cjson.decode(limits)
 redis.call('DEL', limits_of(node))
 if #own > 0 then redis.call('HSET', limits_of(node), unpack(own)) end
 
--- Jobs that are parked at what is no limit any more wait as others do.
-local function unpark_some(queue, limit)
-  for _ = 1, 100 do
-    local token = first_parked(queue, limit)
-    if not token then return end
-    local job = JOBS .. token
-    unpark(job, token)
-    put_last(queue, token, next_message(job, queue, token))
-  end
-end
-
 if consuming == '1' and redis.call('EXISTS', PARKED) == 1 then
-  local names, limited = cjson.decode(handlers), {}
-  queues = cjson.decode(queues)
-  for _, queue in ipairs(queues) do names[#names + 1] = limit_of_pool(queue) end
-  for i = 1, #own, 2 do
-    limited[own[i]] = own[i + 1] > 0
-    admit(node, own[i])
-  end
-  for _, limit in ipairs(names) do
-    for _, queue in ipairs(limited[limit] and {} or queues) do unpark_some(queue, limit) end
+  for i = 1, #own, 2 do admit(node, own[i]) end
+  local serves = {}
+  for _, handler in ipairs(cjson.decode(handlers)) do serves[handler] = true end
+  for _, queue in ipairs(cjson.decode(queues)) do serves[queue], serves[limit_of_pool(queue)] = true, true end
+  for _, place in ipairs(redis.call('ZRANGE', PARKED, 0, -1)) do
+    local queue, limit = noted_in(place)
+    if serves[queue] and is_known_format(limit) then
+      unpark_some(queue, limit, node)
+    elseif serves[queue] and serves[limit] and not has_limit(node, limit) then
+      unpark_some(queue, limit)
+    end
   end
 end
 return 'alive'

@@ -1,5 +1,5 @@
 -- A worker that holds a message asks for the job. Only the message of the job's latest hand-out gets it, and only once; and no
--- node that was declared dead.
+-- node that was declared dead. A job of a format that came later is parked, for a node that knows it.
 -- KEYS  job
 -- ARGV  token generation queue node nonce
 -- RETURNS  {'claimed', envelope, payload, made, stacks or false} | {'stale', state or false} | {'parked'}
@@ -17,6 +17,12 @@ if not again then
   if not redis.call('ZSCORE', NODES, node) then return {'stale', false} end
   local admitted = redis.call('ZSCORE', queue .. WAITING, token)
   redis.call('ZREM', queue .. WAITING, token)
+  local version = string.match(record[4], '^{"v":(%d+)')
+  if tonumber(version) > FORMAT then
+    release(node, token)
+    park(job, token, queue, name_of_format(version), admitted)
+    return {'parked'}
+  end
   local logical = logical_of(record[4])
   if not take_slots(node, job, token, queue, record[4], logical, admitted) then return {'parked'} end
   redis.call('HSET', job, 'state', 'active', 'claim', nonce, 'processed_on', now)

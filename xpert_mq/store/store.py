@@ -33,7 +33,7 @@ from xpert_mq.store.listing import (
 )
 from xpert_mq.store.scripts import Script, load_script
 
-#: The version of the records' format. A node reads its own and the one before.
+#: The version of the records' format. A node leaves records of a later one to nodes that know it.
 FORMAT = 1
 
 #: How long the counts of a minute are kept.
@@ -125,6 +125,7 @@ class Store:
             "FAILED_AGE_MS": failed_age_ms,
             "FAILED_COUNT": failed_count,
             "KEPT_STACKS": KEPT_STACKS,
+            "FORMAT": FORMAT,
         }
         self._fill_function = fill_function
 
@@ -372,6 +373,7 @@ class Store:
         fresh: bool,
         gap_ms: int,
         consuming: bool = True,
+        hangs: bool = False,
         tick_age_ms: int = 0,
     ) -> Call[bool]:
         """Say that the node is alive; False when it was declared dead, and has to take a new id.
@@ -380,6 +382,7 @@ class Store:
             info: what the node says of itself.
             fresh: the id is new, and may not be known yet.
             consuming: it takes jobs.
+            hangs: the consumer's loop stands still, for too long: it takes none, whatever it would.
             tick_age_ms: since when the consumer's loop has not been seen.
             gap_ms: what counts as a gap between two beats.
         """
@@ -391,7 +394,7 @@ class Store:
             "queues": json.dumps(info.queues),
             "handlers": json.dumps(info.handlers),
             "limits": json.dumps([part for limit in info.limits.items() for part in limit]),
-            "consuming": int(consuming),
+            "consuming": int(consuming and not hangs),
             "tick_age_ms": tick_age_ms,
             "gap_ms": gap_ms,
         }

@@ -1,10 +1,26 @@
 -- Pushes jobs again that wait and whose message is gone, at most `limit`. Jobs wait in the order of the queue: one that was admitted
--- before the oldest message in it, and that no node holds, has lost its own.
+-- before the oldest message in it, and that no node holds, has lost its own. Those that are parked at a limit that no node has any
+-- more, nor so its handler, wait as others do.
 -- KEYS  queue
 -- ARGV  limit
 -- RETURNS  {tokens of the jobs that were pushed again}
 -- FLAGS  allow-oom
 -- INCLUDE  record limits recovery
+
+-- Whether a node that is alive has the limit.
+local function is_limited(limit)
+  for _, node in ipairs(redis.call('ZRANGE', NODES, 0, -1)) do
+    if has_limit(node, limit) then return true end
+  end
+end
+
+-- Nobody else would let these go on.
+for _, place in ipairs(redis.call('ZRANGE', PARKED, 0, -1)) do
+  local parked_in, parking_limit = noted_in(place)
+  if parked_in == queue and not string.find(parking_limit, '^v:') and not is_limited(parking_limit) then
+    unpark_some(queue, parking_limit)
+  end
+end
 
 local before = '+inf'
 local oldest = redis.call('LINDEX', queue, -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -46,7 +47,9 @@ class MaintenanceStep(bootsteps.StartStopStep):
         """Checks the server, and starts the thread once."""
         if self._maintenance is None:
             _check(managed_queue.get_redis())
-            self._maintenance = Maintenance(managed_queue.settings, managed_queue.store, _info(consumer), _requests)
+            started = round(time.time() * 1000)
+            info = functools.partial(_info, consumer, started)
+            self._maintenance = Maintenance(managed_queue.settings, managed_queue.store, info, _requests)
             self._maintenance.start()
             _tell_what_is_served()
         self._maintenance.consume(True)
@@ -82,7 +85,8 @@ def _is_solo(consumer: Any) -> bool:
     return isinstance(consumer.pool, solo.TaskPool)
 
 
-def _info(consumer: Any) -> NodeInfo:
+def _info(consumer: Any, started: int) -> NodeInfo:
+    # Remote control may change what it consumes.
     queues = sorted(consumer.app.amqp.queues.consume_from)
     handlers = registry.handlers()
     names = sorted(handler_limit(one.scope_key, logical_of(one)) for one in handlers)
@@ -92,7 +96,7 @@ def _info(consumer: Any) -> NodeInfo:
         "pid": os.getpid(),
         "pool": type(consumer.pool).__module__.rpartition(".")[2],
         "concurrency": consumer.pool.limit,
-        "started": round(time.time() * 1000),
+        "started": started,
     }
     return NodeInfo(queues, names, limits, not _is_solo(consumer), more)
 

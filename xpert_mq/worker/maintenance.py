@@ -40,11 +40,17 @@ class Maintenance:
     """Runs until it is stopped; survives Redis being away.
 
     Args:
-        info: what the node says of itself to the others.
+        info: gives what the node says of itself to the others.
         requests: gives Celery's requests of the jobs that the node has taken and not ended.
     """
 
-    def __init__(self, settings: Settings, store: Store, info: NodeInfo, requests: Callable[[], Iterable[Any]]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        info: Callable[[], NodeInfo],
+        requests: Callable[[], Iterable[Any]],
+    ) -> None:
         self._settings = settings
         self._store = store
         self._info = info
@@ -110,25 +116,23 @@ class Maintenance:
         return min(self._promote_and_expire(), self._next_beat - time.monotonic())
 
     def _beat(self) -> None:
-        settings = self._settings
+        settings, info = self._settings, self._info()
         node_id, fresh = node.id_and_fresh
+        tick_age_ms, timeout_ms = node.tick_age_ms, round(1000 * settings.node_timeout)
+        hangs = info.ticks and tick_age_ms > timeout_ms
         call = self._store.beat(
             node_id,
-            self._info,
+            info,
             fresh=fresh,
             consuming=self._consuming,
-            tick_age_ms=node.tick_age_ms,
-            gap_ms=round(500 * settings.node_timeout),
+            hangs=hangs,
+            tick_age_ms=tick_age_ms,
+            gap_ms=timeout_ms // 2,
         )
         if self._executor.run(call):
             node.known(node_id)
             self._next_beat = time.monotonic() + settings.heartbeat_interval
         else:
-            logger.warning(
-                "node %s was declared dead: its jobs are others' now, and it takes a new id",
-                node_id,
-                extra={"action": "node_renewed", "node": node_id},
-            )
             node.renew(node_id)
             self._beat()
 
@@ -193,7 +197,7 @@ class Maintenance:
             self._recover()
         except QueueUnavailableError as error:
             logger.warning("node %s could not say that it goes: %s", node.id, error, extra={"action": "leave_failed"})
-        node.renew(node.id)
+        node.leave(node.id)
 
     def _sleep(self, seconds: float) -> None:
         if seconds <= 0:
