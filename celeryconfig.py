@@ -46,9 +46,10 @@ worker_prefetch_multiplier = 1
 # --- Deploying and stopping -------------------------------------------------------------------------------------------
 
 # On SIGTERM a node takes no more jobs, hands back those that it has not started, and ends when the running ones have.
-# Make the orchestrator's grace period as long as your longest job. On SIGQUIT a node ends at once, after this many
-# seconds in which running jobs may still end.
-# worker_soft_shutdown_timeout = 30.0
+# On SIGQUIT it ends at once: running jobs are handed back, and run again elsewhere. So make the orchestrator's grace
+# period as long as your longest job; or set this to a little less than it: those that still run after so many seconds
+# are handed back then. (Beyond Celery's own rule it holds for SIGTERM, too; a second SIGQUIT does not wait.)
+# worker_soft_shutdown_timeout = 25.0
 
 # When the connection to Redis is lost, running jobs go on, and record their outcome when it is back. With True, Celery
 # would cancel them, and their tries were lost.

@@ -10,6 +10,7 @@ import ast
 import importlib.util
 import os
 import sys
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -91,6 +92,11 @@ class PlatformCelery(Celery):
     backend_cls = "xpert_mq.backend:RecordBackend"
     registry_cls = Registry
     log_cls = "xpert_mq.logs:Logging"
+
+    @cached_property
+    def Worker(self) -> Any:  # noqa: N802 # Celery's name
+        """The worker program, made for this application."""
+        return self.subclass_with_self("xpert_mq.worker.program:PlatformWorker")
 
     def connection_for_read(self, url: str | None = None, **kwargs: Any) -> Connection:
         """To the platform's Redis, whatever the URL says."""
