@@ -48,13 +48,13 @@ class RecordBackend(BaseBackend):
     ) -> Any:
         """Acts on what dispatch can't see: a revoked task is a cancelled job. All else is in the record already."""
         if state == states.REVOKED:
-            self._cancel(task_id)
+            self._revoked(task_id, result)
         elif isinstance(result, (WorkerLostError, TimeLimitExceeded)):
             self._take_back(task_id, result)
         return result
 
     def _take_back(self, task_id: str, error: Exception) -> None:
-        """A pool's child has died with the job, or was killed at its time limit."""
+        """A pool's child has died with the job, or was killed: at its time limit, or by remote control."""
         try:
             token, generation = split_task_id(task_id)
         except ValueError:
@@ -70,10 +70,13 @@ class RecordBackend(BaseBackend):
             return
         logger.warning("job %s: %s: %s", task_id, error, _SAID[what], extra={"action": f"job_stalled_{what}"})
 
-    def _cancel(self, task_id: str) -> None:
+    def _revoked(self, task_id: str, result: Any) -> None:
+        """Cancels the job. One that runs can't be cancelled; `terminate` has ended its process, or its greenlet."""
         try:
             token, generation = split_task_id(task_id)
-            self.service.executor.run(self.service.store.cancel(*split_token(token), generation))
+            outcome = self.service.executor.run(self.service.store.cancel(*split_token(token), generation))
+            if outcome.state == "active" and str(result) == "terminated":
+                self._take_back(task_id, result)
         except ValueError:
             logger.warning("revoked task %s is not a job", task_id)
         except QueueUnavailableError:

@@ -6,13 +6,17 @@ backend is known already. A message is only a wake-up: when the record says that
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import inspect
 import logging
+import signal
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 from celery import Task
 from celery.exceptions import Ignore, Reject, TaskPredicate, WorkerShutdown, WorkerTerminate
 from celery.result import AsyncResult
@@ -109,6 +113,10 @@ class DispatchTask(Task):
         # Whatever the handler leaves in context variables ends with it.
         outcome = contextvars.copy_context().run(_outcome_of, self.service, attempt.claim)
         self.request.job_try = attempt
+        with _soft_limit_is_over():
+            return self._ended(attempt, outcome)
+
+    def _ended(self, attempt: _Try, outcome: _Completed | BaseException) -> Any:
         if isinstance(outcome, _Completed):
             self._record(self.service.store.complete(attempt.claim, outcome.json))
             return outcome.result
@@ -219,6 +227,20 @@ def _outcome_of(service: ManagedQueueService, claim: Claim) -> _Completed | Base
             raise
         # Whatever else a handler raises, also by sys.exit: its job must not stay without an outcome.
         return error
+
+
+@contextlib.contextmanager
+def _soft_limit_is_over() -> Iterator[None]:
+    """The soft time limit, which Celery raises in a child by a signal, is the handler's: nothing after it is hit."""
+    handler = signal.getsignal(SIG_SOFT_TIMEOUT)
+    if handler is not soft_timeout_sighandler:
+        yield
+        return
+    signal.signal(SIG_SOFT_TIMEOUT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(SIG_SOFT_TIMEOUT, handler)
 
 
 def _has_handler(envelope: Envelope) -> bool:

@@ -102,6 +102,11 @@ local function release(node, token)
   end
 end
 
+-- Frees the slots that are kept for a job which the node will not run: it may have been cancelled meanwhile.
+local function release_kept(node, token)
+  if redis.call('HEXISTS', running_on(node), token) == 0 then release(node, token) end
+end
+
 -- Takes a slot of each limit of the node that the job is under. Where one is full, or others are parked at it, the job is parked
 -- there. Returns whether it has its slots.
 local function take_slots(node, job, token, queue, envelope, logical, time)

@@ -10,8 +10,7 @@ local record = redis.call('HMGET', job, 'state', 'gen', 'claim', 'envelope', 'pa
 local again = record[1] == 'active' and record[3] == nonce
 if not again then
   if record[1] ~= 'waiting' or record[2] ~= generation then
-    -- A slot that was kept for a job which was cancelled meanwhile.
-    if redis.call('HEXISTS', running_on(node), token) == 0 then release(node, token) end
+    release_kept(node, token)
     return {'stale', record[1]}
   end
   if not redis.call('ZSCORE', NODES, node) then return {'stale', false} end

@@ -1,5 +1,6 @@
 -- Takes messages from the pools' queues, the oldest of each in turn, and notes them as unacknowledged by this node, in one step:
--- a consumer that dies right here has lost none. What an earlier channel of the node has not acknowledged goes back first.
+-- a consumer that dies right here has lost none. What an earlier channel of the node has not acknowledged goes back first. Messages
+-- that no job waits for any more are dropped.
 -- KEYS  nodes
 -- ARGV  node fresh channel count queues
 --       fresh: '1' for an id that is not known yet; queues: JSON array of queue names
@@ -24,7 +25,14 @@ local taken = {}
 local names = cjson.decode(queues)
 local wanted = tonumber(count)
 
+-- Messages that no job waits for end here, so many at a time: thousands of jobs may have been cancelled.
+local stale = 250
+
 local function take(queue, raw)
+  if not is_wanted(raw) then
+    stale = stale - 1
+    return release_kept(node, named_in(raw))
+  end
   local tag = string.match(raw, '"delivery_tag": ?"([^"\\]+)"')
   if tag then redis.call('HSET', unacked, tag, queue .. '\n' .. raw) end
   taken[#taken + 1] = tag and queue or ''
@@ -33,7 +41,7 @@ local function take(queue, raw)
 end
 
 -- First those that slots are kept for.
-while wanted > 0 do
+while wanted > 0 and stale > 0 do
   local note = redis.call('RPOP', admitted_to(node))
   if not note then break end
   take(noted_in(note))
@@ -42,7 +50,7 @@ if redis.call('EXISTS', admitted_to(node)) == 1 then wake(NODE .. node) end
 
 local empty = 0
 local i = 0
-while wanted > 0 and empty < #names do
+while wanted > 0 and stale > 0 and empty < #names do
   local queue = names[i % #names + 1]
   i = i + 1
   local raw = redis.call('RPOP', queue)
