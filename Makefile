@@ -6,7 +6,14 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 BIN := .venv/bin
 PYTEST_ARGS ?= -n auto
 
-.PHONY: demo test test-all check bench
+# All supported versions that this machine has, beside that one.
+OTHERS = $(shell for version in 3.11 3.12 3.13 3.14; do \
+	for python in python$$version ~/.pyenv/versions/$$version.*/bin/python; do \
+	test "$$($$python -c 'import ensurepip, sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = $$version \
+	&& test $$version != "$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')" \
+	&& echo $$python && break; done; done)
+
+.PHONY: demo test test-all test-versions check bench
 
 demo: .venv/installed
 	$(BIN)/python -m examples.demo
@@ -16,6 +23,15 @@ test: .venv/installed
 
 test-all: .venv/installed
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(MAKE) test-versions
+
+# The tests of `make test` on the other versions of Python that are there.
+test-versions:
+	for python in $(OTHERS); do \
+		venv=.venv-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
+		$$python -m venv $$venv && $$venv/bin/python -m pip install --quiet --editable '.[dev]' && \
+		$$venv/bin/python -m pytest -m "not slow" $(PYTEST_ARGS) || exit 1; \
+	done
 
 check: .venv/installed
 	$(BIN)/ruff check .

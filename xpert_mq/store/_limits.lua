@@ -12,8 +12,8 @@ local function limit_of_pool(queue)
 end
 
 -- What jobs are parked at whose records are of a format that the node does not know.
-local function name_of_format(version)
-  return 'v:' .. version
+local function name_of_format(envelope)
+  return 'v:' .. format_of(envelope)
 end
 
 local function is_known_format(limit)
@@ -57,18 +57,14 @@ local function has_limit(node, limit)
   return tonumber(redis.call('HGET', limits_of(node), limit) or 0) > 0
 end
 
--- Lets some that are parked at what is no limit any more wait as others do; or hands them to the node.
-local function unpark_some(queue, limit, node)
+-- Lets some that are parked at what is no limit any more wait as others do.
+local function unpark_some(queue, limit)
   for _ = 1, 100 do
     local token = first_parked(queue, limit)
     if not token then return end
     local job = JOBS .. token
     unpark(job, token)
-    if node then
-      hand_to(node, job, queue, token)
-    else
-      put_last(queue, token, next_message(job, queue, token))
-    end
+    put_last(queue, token, next_message(job, queue, token))
   end
 end
 

@@ -32,6 +32,12 @@ local function names_of(envelope)
   return decoded.pluginName, decoded.queueName, decoded.jobName
 end
 
+-- The version of the record's format. Of a record that came later than this node's release only the envelope's first words, by which
+-- jobs are routed, are known; what else is in it is left to nodes that know it.
+local function format_of(envelope)
+  return tonumber(string.match(envelope, '^{"v":(%d+)'))
+end
+
 local function logical_name(plugin, queue, job)
   return #plugin .. ':' .. plugin .. #queue .. ':' .. queue .. #job .. ':' .. job
 end

@@ -74,7 +74,8 @@ local function take_back(job, token, most)
   local envelope = record[1]
   local group = group_of(token, logical_of(envelope))
   unlist('active', group, token)
-  if most ~= '' and redis.call('HINCRBY', job, 'stalls', 1) > tonumber(most) then
+  local too_often = most ~= '' and redis.call('HINCRBY', job, 'stalls', 1) > tonumber(most)
+  if too_often and format_of(envelope) <= FORMAT then
     fail_stalled(job, token, envelope, group, record[2])
     return 'failed'
   end

@@ -33,9 +33,7 @@ if consuming == '1' and redis.call('EXISTS', PARKED) == 1 then
   for _, queue in ipairs(cjson.decode(queues)) do serves[queue], serves[limit_of_pool(queue)] = true, true end
   for _, place in ipairs(redis.call('ZRANGE', PARKED, 0, -1)) do
     local queue, limit = noted_in(place)
-    if serves[queue] and is_known_format(limit) then
-      unpark_some(queue, limit, node)
-    elseif serves[queue] and serves[limit] and not has_limit(node, limit) then
+    if serves[queue] and (is_known_format(limit) or serves[limit] and not has_limit(node, limit)) then
       unpark_some(queue, limit)
     end
   end

@@ -16,10 +16,9 @@ if not again then
   if not redis.call('ZSCORE', NODES, node) then return {'stale', false} end
   local admitted = redis.call('ZSCORE', queue .. WAITING, token)
   redis.call('ZREM', queue .. WAITING, token)
-  local version = string.match(record[4], '^{"v":(%d+)')
-  if tonumber(version) > FORMAT then
+  if format_of(record[4]) > FORMAT then
     release(node, token)
-    park(job, token, queue, name_of_format(version), admitted)
+    park(job, token, queue, name_of_format(record[4]), admitted)
     return {'parked'}
   end
   local logical = logical_of(record[4])
