@@ -35,7 +35,6 @@ from xpert_mq.settings import Settings
 from xpert_mq.store import TASK_NAME
 from xpert_mq.transport import Platform
 from xpert_mq.worker.bootsteps import MaintenanceStep
-from xpert_mq.worker.children import end_with_parent
 
 #: Looked for where XPERT_MQ_CELERY_CONFIG names no module; read only if it declares itself.
 CONFIG_MODULE = "celeryconfig"
@@ -72,7 +71,6 @@ class Loader(AppLoader):
         if (folder := os.getcwd()) not in sys.path:
             sys.path.insert(0, folder)
         load_plugins(managed_queue.settings, registry)
-        end_with_parent()
 
 
 class Registry(TaskRegistry):

@@ -30,7 +30,7 @@ from kombu.transport import virtual
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import loads
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 
 from xpert_mq.node import node
 from xpert_mq.store import NODE_HEADER
@@ -153,6 +153,16 @@ class Channel(kombu_redis.Channel):
         if len(self._serving) < 2:
             return 0
         return sum(request.message.channel is not self for request in tuple(worker_state.active_requests))
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        """Nothing for the platform's queues, which scripts push to: so a worker can start while memory is short."""
+        if queue in self.platform.queues:
+            return
+        try:
+            super()._queue_bind(exchange, routing_key, pattern, queue)
+        except OutOfMemoryError as error:
+            # Of remote control, whose messages go without it. kombu tries again every second.
+            logger.warning("the server is out of memory: %s", error, extra={"action": "server_full"})
 
     def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:
         """As kombu's."""

@@ -140,6 +140,8 @@ class Deployment:
         """Enqueues a job that waits at a gate, and waits until it runs there."""
         job_id = self.enqueue("gate", {"gate": gate}, **fields)
         self.wait_state(job_id, "active", tenant_id=fields.get("tenant_id"))
+        # It is active a moment before its handler starts.
+        wait_for(lambda: any(one["id"] == job_id for one in self.notes(gate)), f"job {job_id} to come to the gate")
         return job_id
 
     def health(self, pool: str = "default") -> PoolHealth:

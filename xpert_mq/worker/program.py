@@ -18,6 +18,9 @@ from celery.platforms import EX_FAILURE, EX_OK
 from celery.platforms import signals as signal_handlers
 from celery.worker import state
 
+#: That a shutdown may take which ends what runs.
+ENDING_SECONDS = 10
+
 
 class PlatformWorker(Worker):
     """The worker of the platform's app."""
@@ -29,7 +32,8 @@ class PlatformWorker(Worker):
             signal_handlers.update(SIGTERM=self._end_in_time, SIGQUIT=self._end_in_time)
 
     def wait_for_soft_shutdown(self) -> None:
-        """Nothing: when this is called the wait is over."""
+        """Does not wait: that is over when a shutdown begins that ends what runs. That one has a limit, too."""
+        _alarm(ENDING_SECONDS, self._give_up)
 
     def _end_in_time(self, number: int, _: Any) -> None:
         limit = self.app.conf.worker_soft_shutdown_timeout
@@ -40,8 +44,7 @@ class PlatformWorker(Worker):
         os.write(2, f"worker: {name}: running jobs have {limit:g} s to end\n".encode())
         signals.worker_shutting_down.send(sender=self.hostname, sig=name, how="Soft", exitcode=EX_OK)
         state.should_stop = EX_OK
-        signal_handlers["SIGALRM"] = signal.getsignal(signal.SIGQUIT)
-        signal.setitimer(signal.ITIMER_REAL, limit)
+        _alarm(limit, signal.getsignal(signal.SIGQUIT))
 
     def stop(self, in_sighandler: bool = False, exitcode: int | None = None) -> None:
         """Celery's; also when a signal that ends running jobs interrupts the wait for them."""
@@ -51,5 +54,29 @@ class PlatformWorker(Worker):
             self.exitcode = EX_FAILURE
             self.consumer.shutdown()
         finally:
-            # Celery has taken its handler away, or soon will.
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            _no_alarm()
+
+    def terminate(self, in_sighandler: bool = False) -> None:
+        """Celery's."""
+        try:
+            super().terminate(in_sighandler)
+        finally:
+            _no_alarm()
+
+    def _give_up(self, *_: Any) -> None:
+        """Celery waits for the rest of a result whose child was killed in the middle of it, and so for ever."""
+        os.write(2, b"worker: the pool does not end, and is left\n")
+        try:
+            self.consumer.shutdown()
+        finally:
+            os._exit(EX_FAILURE)
+
+
+def _alarm(seconds: float, handler: Any) -> None:
+    signal_handlers["SIGALRM"] = handler
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _no_alarm() -> None:
+    # Before the handler is taken away, as Python does at its end.
+    signal.setitimer(signal.ITIMER_REAL, 0)
