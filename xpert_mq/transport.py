@@ -336,6 +336,8 @@ class Channel(kombu_redis.Channel):
             node.renew(self._asking)
             return None
         node.known(self._asking)
+        if reply == b"more":
+            return None
         return reply  # type: ignore[no-any-return] # a list, as the script says
 
 

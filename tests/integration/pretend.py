@@ -82,7 +82,9 @@ class PretendWorker:
         script = self.store.fetch_script
         self.join()
         self.redis.script_load(script.source)
-        taken = cast("list[bytes] | bytes", self.redis.execute_command(*script.values(values)))
+        taken = cast("list[bytes] | bytes", b"more")
+        while taken == b"more":
+            taken = cast("list[bytes] | bytes", self.redis.execute_command(*script.values(values)))
         return taken if isinstance(taken, bytes) else taken[1::2]
 
     def give_back(self, tag: str) -> int:

@@ -70,8 +70,9 @@ end
 
 -- Gives free slots of the limit on this node to the parked, in their order.
 local function admit(node, limit)
+  if redis.call('EXISTS', PARKED) == 0 then return end
   local record = redis.call('HMGET', NODE .. node, 'queues', 'consuming')
-  if not record[1] or record[2] ~= '1' or redis.call('EXISTS', PARKED) == 0 then return end
+  if not record[1] or record[2] ~= '1' then return end
   local free = (redis.call('HGET', limits_of(node), limit) or 0) - redis.call('SCARD', slots_of(node, limit))
   for _, queue in ipairs(cjson.decode(record[1])) do
     local token = free > 0 and first_parked(queue, limit)
@@ -103,30 +104,43 @@ local function release_kept(node, token)
   if redis.call('HEXISTS', running_on(node), token) == 0 then release(node, token) end
 end
 
--- Takes a slot of each limit of the node that the job is under. Where one is full, or others are parked at it, the job is parked
--- there. Returns whether it has its slots.
-local function take_slots(node, job, token, queue, envelope, logical, time)
-  if redis.call('EXISTS', limits_of(node)) == 0 then return true end
+-- The limits of the node that the job is under: their names, and one that is full, or that others are parked at.
+local function limits_over(node, token, queue, envelope, logical)
+  local under = {}
   local scope = string.match(envelope, '"scopeKey":"([^"\\]*)"')
   if not scope and string.find(envelope, '"scopeKey":"', 1, true) then scope = cjson.decode(envelope).scopeKey end
   local names = {limit_of_pool(queue), limit_of_handler(nil, logical), scope and limit_of_handler(scope, logical) or nil}
   local numbers = redis.call('HMGET', limits_of(node), unpack(names))
   -- The handler of the scope goes before that of all scopes, also where it has no limit (0).
   if numbers[3] then numbers[2] = false end
-  local taken = {}
   for i, limit in ipairs(names) do
     local number = tonumber(numbers[i] or 0)
     if number > 0 then
       local slots = slots_of(node, limit)
-      if redis.call('SISMEMBER', slots, token) == 0
-        and (redis.call('SCARD', slots) >= number or first_parked(queue, limit)) then
-        release(node, token)
-        park(job, token, queue, limit, time)
-        admit(node, limit)
-        return false
+      if (redis.call('SCARD', slots) >= number or redis.call('EXISTS', PARKED_AT .. queue .. '\n' .. limit) == 1)
+        and redis.call('SISMEMBER', slots, token) == 0 then
+        return under, limit
       end
-      taken[#taken + 1] = limit
+      under[#under + 1] = limit
     end
+  end
+  return under
+end
+
+-- Parks a job that the node has fetched, at a limit that is full.
+local function park_over(node, job, token, queue, limit, time)
+  release(node, token)
+  park(job, token, queue, limit, time)
+  admit(node, limit)
+end
+
+-- Takes a slot of each limit of the node that the job is under. Where one is full, or others are parked at it, the job is parked
+-- there. Returns whether it has its slots.
+local function take_slots(node, job, token, queue, envelope, logical, time)
+  local taken, full = limits_over(node, token, queue, envelope, logical)
+  if full then
+    park_over(node, job, token, queue, full, time)
+    return false
   end
   for _, limit in ipairs(taken) do redis.call('SADD', slots_of(node, limit), token) end
   if #taken > 0 then redis.call('HSET', slotted_on(node), token, table.concat(taken, '\n')) end

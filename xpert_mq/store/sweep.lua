@@ -37,14 +37,17 @@ local held, count = {}, tonumber(limit)
 local holders = redis.call('ZRANGE', NODES, 0, -1)
 for _, node in ipairs(redis.call('HKEYS', GONE)) do holders[#holders + 1] = node end
 for _, node in ipairs(holders) do
-  for _, notes in ipairs({redis.call('HVALS', unacked_of(node)), redis.call('LRANGE', admitted_to(node), 0, -1)}) do
-    for _, note in ipairs(notes) do
-      local _, raw = noted_in(note)
-      local token = named_in(raw)
-      if token then
-        held[token] = true
-        count = count + 1
-      end
+  -- A message's tag is its job's generation.
+  for _, tag in ipairs(redis.call('HKEYS', unacked_of(node))) do
+    held[tag] = true
+    count = count + 1
+  end
+  for _, note in ipairs(redis.call('LRANGE', admitted_to(node), 0, -1)) do
+    local _, raw = noted_in(note)
+    local _, gen = named_in(raw)
+    if gen then
+      held[gen] = true
+      count = count + 1
     end
   end
 end
@@ -53,10 +56,11 @@ local found = redis.call('ZRANGE', queue .. WAITING, '-inf', before, 'BYSCORE', 
 local pushed = {}
 for i = #found, 1, -1 do
   local token = found[i]
-  if not held[token] then
-    local job = JOBS .. token
+  local job = JOBS .. token
+  local record = redis.call('HMGET', job, 'state', 'gen')
+  if not held[record[2]] then
     redis.call('ZREM', queue .. WAITING, token)
-    if redis.call('HGET', job, 'state') == 'waiting' then
+    if record[1] == 'waiting' then
       hand_out_first(job, queue, token)
       pushed[#pushed + 1] = token
     end
