@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from bench import drain, enqueue, latency, lateness, listing, memory
+from bench import drain, enqueue, latency, lateness, limits, listing, memory, overhead, recovery
 from bench.report import Line, table, write_json
 from bench.stand import FULL, QUICK, Stand
 from xpert_mq.embedded import EmbeddedServer
@@ -26,6 +26,10 @@ MEASURES: dict[str, Callable[[Stand], list[Line]]] = {
     "server-memory": memory.measure_server,
     "worker-memory": memory.measure_worker,
     "listing": listing.measure,
+    "recovery": recovery.measure,
+    "limits": limits.measure,
+    "overhead": overhead.measure,
+    "scripts": overhead.measure_scripts,
 }
 
 #: What the surroundings set for other platforms and applications must not reach this one.

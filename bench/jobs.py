@@ -15,6 +15,8 @@ PLUGIN = "@xpert-ai/plugin-community-wechat"
 QUEUE = "plugin_wechat_outbound"
 NOOP = "plugin_wechat_send_text"
 STAMP = "plugin_wechat_send_file"
+HELD = "plugin_wechat_send_voice"
+SLOW = "plugin_wechat_send_video"
 TENANT = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 ORGANIZATION = "0b5d7c1e-91a4-4d1c-8f5e-2a6b9c3d4e5f"
 

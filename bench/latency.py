@@ -9,7 +9,7 @@ from bench.node import Node, running
 from bench.report import Line, at_most_plain
 from bench.stand import Stand
 from bench.statistic import percentile
-from bench.systems import CONCURRENCY, Pool
+from bench.systems import CONCURRENCY, Pool, System
 
 #: After each job, so that the worker is idle and waits again before the next one.
 _PAUSE_SECONDS = 0.01
@@ -23,7 +23,7 @@ def measure(stand: Stand) -> list[Line]:
 def _measure_pool(stand: Stand, pool: Pool) -> list[Line]:
     with stand.nodes(pool) as nodes:
         rounds = [
-            [_latencies_ms(nodes[system], stand.sizes.idle) for system in stand.systems]
+            [_measure_node(nodes[system], stand.sizes.idle) for system in stand.systems]
             for _ in range(stand.sizes.rounds)
         ]
     lines = []
@@ -33,16 +33,23 @@ def _measure_pool(stand: Stand, pool: Pool) -> list[Line]:
     return lines
 
 
-def _latencies_ms(node: Node, count: int) -> list[float]:
-    sent = []
+def _measure_node(node: Node, count: int) -> list[float]:
     with running(node):
         node.warm_up()
-        for number in range(count):
-            time.sleep(_PAUSE_SECONDS)
-            sent.append(time.time())
-            node.system.add(STAMP, number)
-            node.system.stamps.wait_for(number + 1)
-        stamps = node.system.stamps.read()
-        node.system.stamps.clear()
+        times = latencies_ms(node.system, count)
     node.system.settle()
+    return times
+
+
+def latencies_ms(system: System, count: int) -> list[float]:
+    """From the enqueue to the start of each of so many jobs, one after the other. A worker must be running."""
+    sent = []
+    system.stamps.clear()
+    for number in range(count):
+        time.sleep(_PAUSE_SECONDS)
+        sent.append(time.time())
+        system.add(STAMP, number)
+        system.stamps.wait_for(number + 1)
+    stamps = system.stamps.read()
+    system.stamps.clear()
     return [(stamp.started - sent[stamp.number]) * 1000 for stamp in stamps]

@@ -23,16 +23,21 @@ _WARM_UP = 50
 
 
 class Node:
-    """One worker; as a context manager it is started and ended. `prepare` makes it ready for a measure."""
+    """One worker; as a context manager it is started and ended. `prepare` makes it ready for a measure.
 
-    def __init__(self, system: System, pool: Pool) -> None:
+    Args:
+        options: of the command, beside those of all workers.
+    """
+
+    def __init__(self, system: System, pool: Pool, *options: str) -> None:
         self.system = system
         self._pool = pool
+        self._options = options
 
     def __enter__(self) -> Self:
         # In a session of its own: signals are for all of its processes, and for them alone.
         self._process = subprocess.Popen(
-            self.system.worker_command(self._pool),
+            [*self.system.worker_command(self._pool), *self._options],
             env=self.system.worker_environment(),
             cwd=_ROOT,
             stdout=subprocess.DEVNULL,

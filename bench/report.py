@@ -36,6 +36,11 @@ def at_most(bound: float) -> Target:
     return Target(f"<= {bound:g}", lambda ours, plain: ours <= bound)
 
 
+def at_least(bound: float) -> Target:
+    """Not less than `bound`."""
+    return Target(f">= {bound:g}", lambda ours, plain: ours >= bound)
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One figure: what each round gave, for us and, where there is one, for plain Celery."""

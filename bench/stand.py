@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,11 @@ class Sizes:
     kept: int
     delayed: int
     listed: int
+    killed: int
+    parked: int
+    backlog: int
+    #: Seconds of draining.
+    window: float
 
 
 FULL = Sizes(
@@ -39,6 +45,10 @@ FULL = Sizes(
     kept=5000,
     delayed=20_000,
     listed=1_000_000,
+    killed=4,
+    parked=5000,
+    backlog=50_000,
+    window=10,
 )
 QUICK = Sizes(
     rounds=1,
@@ -51,6 +61,10 @@ QUICK = Sizes(
     kept=2000,
     delayed=5000,
     listed=50_000,
+    killed=2,
+    parked=2000,
+    backlog=20_000,
+    window=5,
 )
 
 
@@ -59,6 +73,8 @@ class Stand:
 
     def __init__(self, server: EmbeddedServer, folder: Path, sizes: Sizes) -> None:
         self.sizes = sizes
+        self._url, self._folder = server.url, folder
+        self._others = itertools.count(2)
         self.ours = Managed(_database(server.url, 0), folder / "managed.stamps")
         self.plain = Plain(_database(server.url, 1), folder / "plain.stamps")
         self.systems: tuple[System, System] = (self.ours, self.plain)
@@ -67,6 +83,11 @@ class Stand:
         """Empties both databases. No worker may be running."""
         for system in self.systems:
             system.clear()
+
+    def another(self, application: str = "xpert_mq", variables: Mapping[str, str] | None = None) -> Managed:
+        """Ours once more, on a database of its own; see `Managed` for what its workers may differ in."""
+        number = next(self._others)
+        return Managed(_database(self._url, number), self._folder / f"managed-{number}.stamps", application, variables)
 
     @contextlib.contextmanager
     def nodes(self, pool: Pool) -> Iterator[dict[System, Node]]:

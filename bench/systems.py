@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,12 +102,21 @@ class System(ABC):
 
 
 class Managed(System):
-    """This project."""
+    """This project.
+
+    Args:
+        application: what `celery -A` names.
+        variables: of the workers' environment, beside those that name the server and the plugin.
+    """
 
     name = "xpert_mq"
 
-    def __init__(self, url: str, stamps: Path) -> None:
+    def __init__(
+        self, url: str, stamps: Path, application: str = "xpert_mq", variables: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(url, stamps)
+        self.application = application
+        self._variables = {"XPERT_MQ_PLUGINS": "bench.plugin", **(variables or {})}
         self.service = ManagedQueueService(Settings(redis_url=url))
         self.inspector = Inspector(self.service)
         self.keys = pool_keys(self.service.settings.queue_name())
@@ -137,6 +147,20 @@ class Managed(System):
         """Jobs that are not due, or not handed out yet."""
         return self.client.zcard(self.keys.delayed)
 
+    def waiting(self) -> int:
+        """Jobs that are handed out and not started, fetched or not."""
+        return self.client.zcard(self.keys.waiting)
+
+    def parked(self) -> int:
+        """Jobs that are over a limit."""
+        keys = self.service.store.keys
+        places: Any = self.client.zrange(keys.parked, 0, -1)
+        return sum(self.client.zcard(keys.parked_at + place.decode()) for place in places)
+
+    def nodes(self) -> int:
+        """Workers that are not known to be gone."""
+        return self.client.zcard(self.service.store.keys.nodes)
+
     def has_completed(self, job_id: str) -> bool:
         return self.record(job_id).state == "completed"
 
@@ -148,7 +172,7 @@ class Managed(System):
         return snapshot
 
     def worker(self) -> tuple[list[str], dict[str, str]]:
-        return ["-A", "xpert_mq"], {"XPERT_MQ_REDIS_URL": self.url, "XPERT_MQ_PLUGINS": "bench.plugin"}
+        return ["-A", self.application], {"XPERT_MQ_REDIS_URL": self.url, **self._variables}
 
 
 class Plain(System):
