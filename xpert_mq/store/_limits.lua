@@ -34,10 +34,26 @@ local function park(job, token, queue, limit, time)
   redis.call('ZADD', PARKED_AT .. place, time or behind(PARKED_AT .. place), token)
 end
 
--- The limit at which others are parked that a new job of this logical job comes under.
-local function parked_at(queue, logical)
+local function scope_of(envelope)
+  local scope = string.match(envelope, '"scopeKey":"([^"\\]*)"')
+  if not scope and string.find(envelope, '"scopeKey":"', 1, true) then scope = cjson.decode(envelope).scopeKey end
+  return scope
+end
+
+-- Whether a node that is alive has a handler of the scope's own, or no limit for it where that for all scopes has one.
+local function has_own_handler(scope, logical)
+  for _, node in ipairs(redis.call('ZRANGE', NODES, 0, -1)) do
+    if redis.call('HEXISTS', limits_of(node), limit_of_handler(scope, logical)) == 1 then return true end
+  end
+end
+
+-- The limit at which others are parked that a new job comes under.
+local function parked_at(queue, logical, envelope)
   if redis.call('EXISTS', PARKED) == 0 then return nil end
-  for _, limit in ipairs({limit_of_pool(queue), limit_of_handler(nil, logical)}) do
+  local scope = scope_of(envelope)
+  local limits = {limit_of_pool(queue), limit_of_handler(nil, logical)}
+  if scope and has_own_handler(scope, logical) then limits[2] = limit_of_handler(scope, logical) end
+  for _, limit in ipairs(limits) do
     if redis.call('ZSCORE', PARKED, queue .. '\n' .. limit) then return limit end
   end
 end
@@ -88,18 +104,20 @@ local function admit(node, limit)
   end
 end
 
--- Frees the slots that a job has on the node, for the next.
-local function release(node, token)
+-- Frees the slots that a job has on the node, for the next; those of `but`, by their names, stay its own.
+local function release(node, token, but)
   local limits = redis.call('HGET', slotted_on(node), token)
   if not limits then return end
   redis.call('HDEL', slotted_on(node), token)
   for limit in string.gmatch(limits, '[^\n]+') do
-    redis.call('SREM', slots_of(node, limit), token)
-    admit(node, limit)
+    if not (but and but[limit]) then
+      redis.call('SREM', slots_of(node, limit), token)
+      admit(node, limit)
+    end
   end
 end
 
--- Frees the slots that are kept for a job which the node will not run: it may have been cancelled meanwhile.
+-- Frees the slots that are kept for a job which the node will not run: it was cancelled, or its message has gone elsewhere.
 local function release_kept(node, token)
   if redis.call('HEXISTS', running_on(node), token) == 0 then release(node, token) end
 end
@@ -107,8 +125,7 @@ end
 -- The limits of the node that the job is under: their names, and one that is full, or that others are parked at.
 local function limits_over(node, token, queue, envelope, logical)
   local under = {}
-  local scope = string.match(envelope, '"scopeKey":"([^"\\]*)"')
-  if not scope and string.find(envelope, '"scopeKey":"', 1, true) then scope = cjson.decode(envelope).scopeKey end
+  local scope = scope_of(envelope)
   local names = {limit_of_pool(queue), limit_of_handler(nil, logical), scope and limit_of_handler(scope, logical) or nil}
   local numbers = redis.call('HMGET', limits_of(node), unpack(names))
   -- The handler of the scope goes before that of all scopes, also where it has no limit (0).
@@ -142,13 +159,21 @@ local function take_slots(node, job, token, queue, envelope, logical, time)
     park_over(node, job, token, queue, full, time)
     return false
   end
-  for _, limit in ipairs(taken) do redis.call('SADD', slots_of(node, limit), token) end
+  local still = {}
+  for _, limit in ipairs(taken) do
+    redis.call('SADD', slots_of(node, limit), token)
+    still[limit] = true
+  end
+  -- One of another limit may have been kept for it: limits change, and a scope's own handler has another than that for all.
+  release(node, token, still)
   if #taken > 0 then redis.call('HSET', slotted_on(node), token, table.concat(taken, '\n')) end
   return true
 end
 
 -- Removes all slots of a node that is gone.
 local function drop_slots(node)
-  for _, limit in ipairs(redis.call('HKEYS', limits_of(node))) do redis.call('DEL', slots_of(node, limit)) end
+  for _, limits in ipairs(redis.call('HVALS', slotted_on(node))) do
+    for limit in string.gmatch(limits, '[^\n]+') do redis.call('DEL', slots_of(node, limit)) end
+  end
   redis.call('DEL', limits_of(node), slotted_on(node), NODE .. node .. WAKE)
 end

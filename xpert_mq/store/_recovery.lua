@@ -21,21 +21,20 @@ local function admit_first(queue, token)
   redis.call('ZADD', queue .. WAITING, head[2] and math.min(now, head[2] - 1) or now, token)
 end
 
--- Puts a message in front of its queue.
-local function put_first(queue, raw)
+-- Puts a message in front of its queue, for any node: this one keeps no slot for its job.
+local function put_first(node, queue, raw)
   local token = named_in(raw)
   if token and redis.call('ZSCORE', queue .. WAITING, token) then admit_first(queue, token) end
   redis.call('RPUSH', queue, raw)
   wake(queue)
+  if token then release_kept(node, token) end
 end
 
 -- Puts the messages that only this node would fetch in front of their queues. Returns how many.
 local function return_admitted(node)
   local notes = redis.call('LRANGE', admitted_to(node), 0, -1)
-  for _, note in ipairs(notes) do
-    put_first(noted_in(note))
-  end
   redis.call('DEL', admitted_to(node))
+  for _, note in ipairs(notes) do put_first(node, noted_in(note)) end
   return #notes
 end
 
@@ -88,12 +87,10 @@ local function take_back(job, token, most)
   return 'rerun'
 end
 
--- Whether the message is the one that its job waits for. What can't be read is nobody's to judge.
-local function is_wanted(raw)
-  local token, gen = named_in(raw)
-  if not token then return true end
-  local record = redis.call('HMGET', JOBS .. token, 'state', 'gen')
-  return record[1] == 'waiting' and record[2] == gen
+-- Whether a job waits for the message of this hand-out. One that is parked has none.
+local function is_wanted(token, gen)
+  local record = redis.call('HMGET', JOBS .. token, 'state', 'gen', 'parked')
+  return record[1] == 'waiting' and record[2] == gen and not record[3]
 end
 
 -- Puts the node's unacknowledged messages back in front of their queues, as they were; those that no job waits for are dropped.
@@ -102,14 +99,17 @@ local function return_messages(node)
   local kept = {}
   for _, note in ipairs(redis.call('HVALS', unacked_of(node))) do
     local queue, raw = noted_in(note)
-    if is_wanted(raw) then
-      local token = named_in(raw)
+    local token, gen = named_in(raw)
+    -- What can't be read is nobody's to judge.
+    if not token or is_wanted(token, gen) then
       local admitted = token and redis.call('ZSCORE', queue .. WAITING, token) or 0
       kept[#kept + 1] = {queue = queue, raw = raw, admitted = tonumber(admitted)}
+    else
+      release_kept(node, token)
     end
   end
-  table.sort(kept, function(one, other) return one.admitted > other.admitted end)
-  for _, message in ipairs(kept) do put_first(message.queue, message.raw) end
   redis.call('DEL', unacked_of(node))
+  table.sort(kept, function(one, other) return one.admitted > other.admitted end)
+  for _, message in ipairs(kept) do put_first(node, message.queue, message.raw) end
   return #kept
 end

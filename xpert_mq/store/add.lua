@@ -31,7 +31,7 @@ if headers ~= '' then redis.call('HSET', job, 'headers', headers) end
 if delay > 0 then
   park_until(now_or_later + delay, queue, token)
 else
-  local limit = parked_at(queue, logical)
+  local limit = parked_at(queue, logical, envelope)
   if limit then
     park(job, token, queue, limit)
   else

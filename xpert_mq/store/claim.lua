@@ -6,10 +6,11 @@
 -- FLAGS  allow-oom
 -- INCLUDE  record limits
 
-local record = redis.call('HMGET', job, 'state', 'gen', 'claim', 'envelope', 'payload', 'made', 'stacks')
+local record = redis.call('HMGET', job, 'state', 'gen', 'claim', 'envelope', 'payload', 'made', 'stacks', 'parked')
 local again = record[1] == 'active' and record[3] == nonce
 if not again then
-  if record[1] ~= 'waiting' or record[2] ~= generation then
+  -- A parked one has no message any more: this is a copy, or one that was fetched twice.
+  if record[1] ~= 'waiting' or record[2] ~= generation or record[8] then
     release_kept(node, token)
     return {'stale', record[1]}
   end

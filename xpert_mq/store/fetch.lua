@@ -34,8 +34,7 @@ local function ends_here(queue, raw)
   local token, gen = named_in(raw)
   if not token then return false end
   local job = JOBS .. token
-  local record = redis.call('HMGET', job, 'state', 'gen')
-  if record[1] ~= 'waiting' or record[2] ~= gen then
+  if not is_wanted(token, gen) then
     release_kept(node, token)
     budget = budget - 1
     return true

@@ -7,6 +7,6 @@
 
 local note = redis.call('HGET', unacked_of(node), tag)
 if not note then return 0 end
-put_first(noted_in(note))
 redis.call('HDEL', unacked_of(node), tag)
+put_first(node, noted_in(note))
 return 1

@@ -35,6 +35,7 @@ local left = tonumber(limit)
 local gone = redis.call('HGETALL', GONE)
 for i = 1, #gone, 2 do
   local other, most = gone[i], gone[i + 1] == 'dead' and most_stalls or ''
+  drop_slots(other)
   returned = returned + return_admitted(other) + return_messages(other)
   for _, token in ipairs(latest_first(running_on(other))) do
     if left == 0 then return {dead, rerun, failed, returned, '1'} end
@@ -44,7 +45,6 @@ for i = 1, #gone, 2 do
     redis.call('HDEL', running_on(other), token)
     left = left - 1
   end
-  drop_slots(other)
   redis.call('DEL', NODE .. other, running_on(other))
   redis.call('HDEL', GONE, other)
 end

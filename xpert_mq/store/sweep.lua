@@ -25,8 +25,8 @@ end
 local before = '+inf'
 local oldest = redis.call('LINDEX', queue, -1)
 if oldest then
-  local token = named_in(oldest)
-  local admitted = token and is_wanted(oldest) and redis.call('ZSCORE', queue .. WAITING, token)
+  local token, gen = named_in(oldest)
+  local admitted = token and is_wanted(token, gen) and redis.call('ZSCORE', queue .. WAITING, token)
   -- A message that no job waits for says nothing; it goes when it is fetched.
   if not admitted then return {} end
   before = '(' .. admitted
@@ -62,6 +62,7 @@ for i = #found, 1, -1 do
     redis.call('ZREM', queue .. WAITING, token)
     if record[1] == 'waiting' then
       hand_out_first(job, queue, token)
+      for _, node in ipairs(holders) do release_kept(node, token) end
       pushed[#pushed + 1] = token
     end
   end
