@@ -13,7 +13,7 @@ OTHERS = $(shell for version in 3.11 3.12 3.13 3.14; do \
 	&& test $$version != "$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')" \
 	&& echo $$python && break; done; done)
 
-.PHONY: demo test test-all test-versions check bench
+.PHONY: demo test test-all test-versions check bench soak
 
 demo: .venv/installed
 	$(BIN)/python -m examples.demo
@@ -41,6 +41,9 @@ check: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python -m bench
+
+soak: .venv/installed
+	$(BIN)/python -m bench.soak
 
 .venv/installed: pyproject.toml
 	$(if $(PYTHON),,$(error No Python >= 3.11 with venv found: install one, or name it with PYTHON=...))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 from celery.utils.log import get_task_logger
@@ -34,6 +35,8 @@ def _say_all(job: ManagedQueueJob[Any]) -> None:
 def _end(job: ManagedQueueJob[Any]) -> None:
     if job.data == "fail" and job.attempts_made == 0:
         raise ValueError(f"{job.id} says no")
+    if job.data == "long":
+        time.sleep(2)
     if job.data == "defer":
         raise Defer(60_000)
 

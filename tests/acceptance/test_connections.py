@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.acceptance.conftest import DeploymentFactory
+from tests.acceptance.conftest import DeploymentFactory, slow
 from tests.acceptance.deployment import Deployment
 from tests.conftest import ServerFactory, require_redis
 
@@ -23,14 +23,14 @@ def works(deployment: Deployment, pool: str) -> None:
     assert "pong" in deployment.celery("inspect", "ping").stdout
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", slow("gevent")])
 def test_unix_socket(deploy: DeploymentFactory, server_factory: ServerFactory, pool: str) -> None:
     server = server_factory(password=PASSWORD)
 
     works(deploy(server, url=server.unix_url), pool)
 
 
-@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", slow("gevent")])
 def test_tls(deploy: DeploymentFactory, server_factory: ServerFactory, tmp_path: Path, pool: str) -> None:
     require_redis()
     authority = trustme.CA()

@@ -182,6 +182,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_demo_keeps_everything_running_until_it_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a terminal, and where another deployment has left its settings."""

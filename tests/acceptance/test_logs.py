@@ -250,9 +250,12 @@ def test_deferred_job(deploy: DeploymentFactory) -> None:
 
 def test_message_whose_job_is_gone(deploy: DeploymentFactory) -> None:
     site = deploy(**PLUGINS, XPERT_MQ_LOG_FORMAT="json")
+    # Fetched, and behind another, when it is cancelled: else the fetch drops the message.
+    add(site, "long", "acme", queue="sync", data="long")
     add(site, "gone", "acme", queue="sync")
+    site.worker("--prefetch-multiplier", "2")
+    wait_for_line(site, ":gone:")
     site.service.cancel("gone", "acme")
-    site.worker()
     wait_for_line(site, "has nothing to start")
 
     (line,) = [entry for entry in entries(site, "gone") if entry.get("action") == "message_stale"]

@@ -84,7 +84,7 @@ def _roll(site: Deployment, pool: str, nodes: int) -> None:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("pool", ["prefork", *(slow(pool) for pool in POOLS if pool != "prefork")])
+@pytest.mark.parametrize("pool", [slow(pool) for pool in POOLS])
 def test_nodes_are_replaced_under_load(deploy: DeploymentFactory, pool: str) -> None:
     _roll(deploy(XPERT_MQ_PLUGINS=diary.MODULE, MANAGED_QUEUE_CONCURRENCY="4", **BEATS), pool, nodes=2)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.acceptance.conftest import POOLS
+from tests.acceptance.conftest import POOLS, slow
 from tests.acceptance.deployment import Deployment
 from tests.acceptance.nodes import wait_for
 
-QUEUES = pytest.mark.parametrize("queue", ["sync", "async"])
+QUEUES = pytest.mark.parametrize("queue", ["sync", slow("async")])
 
 
 @QUEUES

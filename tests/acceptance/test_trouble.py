@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import redis
 
-from tests.acceptance.conftest import DeploymentFactory
+from tests.acceptance.conftest import DeploymentFactory, slow
 from tests.acceptance.deployment import Deployment
 from tests.acceptance.nodes import wait_for
 from tests.conftest import ServerFactory
 from xpert_mq import QueueUnavailableError
 
-POOLS = pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
+POOLS = pytest.mark.parametrize("pool", ["prefork", "threads", slow("gevent")])
 
 
 def test_worker_waits_for_redis(deploy: DeploymentFactory, server_factory: ServerFactory) -> None:
@@ -34,7 +34,7 @@ def test_worker_waits_for_redis(deploy: DeploymentFactory, server_factory: Serve
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", slow("threads"), "solo", slow("gevent")])
 def test_redis_restarts_under_load(deploy: DeploymentFactory, server_factory: ServerFactory, pool: str) -> None:
     server = server_factory(appendonly=True, appendfsync="always")
     deployment = deploy(server, MANAGED_QUEUE_CONCURRENCY="4")

@@ -558,7 +558,9 @@ def test_new_channel_takes_back_what_the_earlier_had(doomed: PretendWorker) -> N
 
 
 @pytest.mark.parametrize("why", [{"consuming": False}, {"hangs": True}], ids=["ends", "hangs"])
-def test_node_that_takes_no_jobs_gives_back_what_it_has_not_started(doomed: PretendWorker, why: dict[str, bool]) -> None:
+def test_node_that_takes_no_jobs_gives_back_what_it_has_not_started(
+    doomed: PretendWorker, why: dict[str, bool]
+) -> None:
     for job_id in ("running", "fetched", "reserved", "waiting"):
         doomed.enqueue(job_id)
     claim = _claim_fetched(doomed)
