@@ -4,7 +4,8 @@
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
-PYTEST_ARGS ?= -n auto
+# The tests wait more than they compute.
+PYTEST_ARGS ?= -n $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 
 # All supported versions that this machine has, beside that one.
 OTHERS = $(shell for version in 3.11 3.12 3.13 3.14; do \
