@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 
@@ -173,6 +174,85 @@ def test_slot_is_kept_for_the_admitted(service: ManagedQueueService, node: Limit
 
     assert other.work() == ["b"]
     assert node.work() == ["c"]
+
+
+@pytest.mark.parametrize("how", ["another channel", "given back", "takes no jobs", "lost"])
+def test_slot_is_kept_no_longer_than_the_message(service: ManagedQueueService, node: LimitedNode, how: str) -> None:
+    add(node, "ab")
+    node.work()
+    node.end_first()
+    if how == "lost":
+        node.redis.delete(f"{node.store.keys.node}{node.node}:admitted")
+        node.sweep()
+    else:
+        (raw,) = node.fetch()
+        if how == "another channel":
+            node.fetch(0, channel="second")
+        elif how == "given back":
+            node.give_back(str(json.loads(raw)["properties"]["delivery_tag"]))  # type: ignore[arg-type] # one message
+        else:
+            node.tell(consuming=False)
+    other = LimitedNode(service, "other")
+    other.tell()
+    assert other.work() == ["b"]
+
+    node.tell()
+    add(node, "c")
+    assert node.work() == ["c"]
+
+
+def test_slot_of_a_limit_that_a_job_does_not_come_under_is_freed(service: ManagedQueueService) -> None:
+    """The general handler's limit is what it was parked at, since no node had its scope's handler then."""
+    own = handler_limit("s", logical_name(*JOB.values()))
+    node = LimitedNode(service)
+    node.tell()
+    add(node, "ab")
+    node.enqueue("scoped", scope_key="s")
+    node.work()
+    assert node.ids == ["a"]
+    node.end_first()
+    node.work()
+    node.limits[own] = 1
+    node.tell()
+    node.end_first()
+    assert node.work() == ["scoped"]
+
+    add(node, "c")
+
+    assert node.work() == ["scoped", "c"]
+    node.end_first()
+    node.end_first()
+
+
+def test_job_of_a_scope_does_not_wait_behind_others(node: LimitedNode) -> None:
+    node.limits[handler_limit("s", logical_name(*JOB.values()))] = 1
+    node.tell()
+    add(node, "ab")
+    node.work()
+
+    node.enqueue("scoped", scope_key="s")
+
+    assert node.work() == ["a", "scoped"]
+
+
+def test_message_of_a_parked_job_starts_nothing(service: ManagedQueueService, node: LimitedNode) -> None:
+    """It comes again: twice in the queue, or since its acknowledgement was lost."""
+    free = LimitedNode(service, "free")
+    free.limits = {}
+    free.tell()
+    add(node, "ab")
+    first, second = node.fetch(2)
+    running = node.claim(node.task_id_of(first))  # type: ignore[arg-type] # a message
+    assert running is not None
+    assert node.claim(node.task_id_of(second)) is None  # type: ignore[arg-type] # a message
+
+    node.fetch(0, channel="second")
+    node.redis.lpush(node.queue, second)
+
+    assert free.work() == []
+    assert free.claim(node.task_id_of(second)) is None  # type: ignore[arg-type] # a message
+    assert node.complete(running)
+    assert node.work() == ["b"]
 
 
 @pytest.mark.parametrize("when", ["parked", "admitted", "fetched"])
