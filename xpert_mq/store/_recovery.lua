@@ -21,21 +21,32 @@ local function admit_first(queue, token)
   redis.call('ZADD', queue .. WAITING, head[2] and math.min(now, head[2] - 1) or now, token)
 end
 
--- Puts a message in front of its queue, for any node: this one keeps no slot for its job.
-local function put_first(node, queue, raw)
-  local token = named_in(raw)
-  if token and redis.call('ZSCORE', queue .. WAITING, token) then admit_first(queue, token) end
-  redis.call('RPUSH', queue, raw)
-  wake(queue)
-  if token then release_kept(node, token) end
+-- Whether a job waits for the message of this hand-out. One that is parked has none.
+local function is_wanted(token, gen)
+  local record = redis.call('HMGET', JOBS .. token, 'state', 'gen', 'parked')
+  return record[1] == 'waiting' and record[2] == gen and not record[3]
 end
 
--- Puts the messages that only this node would fetch in front of their queues. Returns how many.
+-- Puts a message in front of its queue, for any node: this one keeps no slot for its job. One that no job waits for is dropped; what
+-- can't be read is nobody's to judge. Returns how many went back.
+local function put_first(node, queue, raw)
+  local token, gen = named_in(raw)
+  local wanted = not token or is_wanted(token, gen)
+  if wanted then
+    if token then admit_first(queue, token) end
+    redis.call('RPUSH', queue, raw)
+    wake(queue)
+  end
+  if token then release_kept(node, token) end
+  return wanted and 1 or 0
+end
+
+-- Puts the messages that only this node would fetch in front of their queues. Returns how many went back.
 local function return_admitted(node)
-  local notes = redis.call('LRANGE', admitted_to(node), 0, -1)
+  local notes, returned = redis.call('LRANGE', admitted_to(node), 0, -1), 0
   redis.call('DEL', admitted_to(node))
-  for _, note in ipairs(notes) do put_first(node, noted_in(note)) end
-  return #notes
+  for _, note in ipairs(notes) do returned = returned + put_first(node, noted_in(note)) end
+  return returned
 end
 
 -- Puts a job in front of all that wait in its queue.
@@ -87,29 +98,18 @@ local function take_back(job, token, most)
   return 'rerun'
 end
 
--- Whether a job waits for the message of this hand-out. One that is parked has none.
-local function is_wanted(token, gen)
-  local record = redis.call('HMGET', JOBS .. token, 'state', 'gen', 'parked')
-  return record[1] == 'waiting' and record[2] == gen and not record[3]
-end
-
--- Puts the node's unacknowledged messages back in front of their queues, as they were; those that no job waits for are dropped.
--- Returns how many went back.
+-- Puts the node's unacknowledged messages back in front of their queues, in the order that they had. Returns how many went back.
 local function return_messages(node)
-  local kept = {}
+  local notes = {}
   for _, note in ipairs(redis.call('HVALS', unacked_of(node))) do
     local queue, raw = noted_in(note)
-    local token, gen = named_in(raw)
-    -- What can't be read is nobody's to judge.
-    if not token or is_wanted(token, gen) then
-      local admitted = token and redis.call('ZSCORE', queue .. WAITING, token) or 0
-      kept[#kept + 1] = {queue = queue, raw = raw, admitted = tonumber(admitted)}
-    else
-      release_kept(node, token)
-    end
+    local token = named_in(raw)
+    local admitted = token and redis.call('ZSCORE', queue .. WAITING, token) or 0
+    notes[#notes + 1] = {queue = queue, raw = raw, admitted = tonumber(admitted)}
   end
   redis.call('DEL', unacked_of(node))
-  table.sort(kept, function(one, other) return one.admitted > other.admitted end)
-  for _, message in ipairs(kept) do put_first(node, message.queue, message.raw) end
-  return #kept
+  table.sort(notes, function(one, other) return one.admitted > other.admitted end)
+  local returned = 0
+  for _, note in ipairs(notes) do returned = returned + put_first(node, note.queue, note.raw) end
+  return returned
 end

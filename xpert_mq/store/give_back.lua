@@ -8,5 +8,4 @@
 local note = redis.call('HGET', unacked_of(node), tag)
 if not note then return 0 end
 redis.call('HDEL', unacked_of(node), tag)
-put_first(node, noted_in(note))
-return 1
+return put_first(node, noted_in(note))
