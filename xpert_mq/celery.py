@@ -30,6 +30,7 @@ from xpert_mq.handlers import registry
 from xpert_mq.logs import TEXT_FORMAT
 from xpert_mq.models import JobRequest
 from xpert_mq.plugins import load_plugins
+from xpert_mq.running import running
 from xpert_mq.service import managed_queue
 from xpert_mq.settings import Settings
 from xpert_mq.store import TASK_NAME
@@ -71,6 +72,7 @@ class Loader(AppLoader):
         if (folder := os.getcwd()) not in sys.path:
             sys.path.insert(0, folder)
         load_plugins(managed_queue.settings, registry)
+        running.share()
 
 
 class Registry(TaskRegistry):

@@ -37,11 +37,12 @@ from xpert_mq.handlers import Handler, ManagedQueueJob, registry
 from xpert_mq.logs import lines_of
 from xpert_mq.models import Envelope, JobContext
 from xpert_mq.payload import decode_payload, encode_payload
+from xpert_mq.running import running
 from xpert_mq.service import ManagedQueueService, managed_queue
 from xpert_mq.store import NODE_HEADER, TASK_NAME
 from xpert_mq.store.connection import Call
 from xpert_mq.store.keys import split_task_id
-from xpert_mq.store.store import Claim, Failure
+from xpert_mq.store.store import Claim, Failure, new_nonce
 
 logger = logging.getLogger(__name__)
 
@@ -103,11 +104,13 @@ class DispatchTask(Task):
 
     def run(self, **fields: Any) -> Any:
         """One try. Its result goes to Celery's events; the record has it already."""
-        claim = self._claimed()
-        with lines_of(claim, self.request):
-            if not _has_handler(claim.envelope) and self._passed_on(claim):
-                raise Ignore
-            return self._tried(_Try(claim))
+        nonce = new_nonce()
+        with running.job(nonce):
+            claim = self._claimed(nonce)
+            with lines_of(claim, self.request):
+                if not _has_handler(claim.envelope) and self._passed_on(claim):
+                    raise Ignore
+                return self._tried(_Try(claim))
 
     def _tried(self, attempt: _Try) -> Any:
         # Whatever the handler leaves in context variables ends with it.
@@ -133,7 +136,7 @@ class DispatchTask(Task):
         self._record(self.service.store.try_again(attempt.claim, delay_ms, attempt.failure))
         return AsyncResult(self.request.id, app=self.app)
 
-    def _claimed(self) -> Claim:
+    def _claimed(self, nonce: str) -> Claim:
         request = self.request
         try:
             token, generation = split_task_id(request.id)
@@ -144,7 +147,7 @@ class DispatchTask(Task):
         # By the transport, which fetched the message for it.
         node_id = request.get(NODE_HEADER) or ""
         try:
-            claim: Claim | None = self._run_long(self.service.store.claim(token, generation, queue, node_id))
+            claim: Claim | None = self._run_long(self.service.store.claim(token, generation, queue, node_id, nonce))
         except QueueUnavailableError as error:
             logger.error("job %s could not be claimed: %s", request.id, error, extra={"action": "claim_failed"})
             raise Reject(error, requeue=True) from error

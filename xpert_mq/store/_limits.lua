@@ -51,8 +51,8 @@ end
 local function parked_at(queue, logical, envelope)
   if redis.call('EXISTS', PARKED) == 0 then return nil end
   local scope = scope_of(envelope)
-  local limits = {limit_of_pool(queue), limit_of_handler(nil, logical)}
-  if scope and has_own_handler(scope, logical) then limits[2] = limit_of_handler(scope, logical) end
+  local limits = {limit_of_handler(nil, logical), limit_of_pool(queue)}
+  if scope and has_own_handler(scope, logical) then limits[1] = limit_of_handler(scope, logical) end
   for _, limit in ipairs(limits) do
     if redis.call('ZSCORE', PARKED, queue .. '\n' .. limit) then return limit end
   end
@@ -84,22 +84,60 @@ local function unpark_some(queue, limit)
   end
 end
 
--- Gives free slots of the limit on this node to the parked, in their order.
+-- The limits of the node that the job is under: their names; and one that is full, or that others are parked at, if not the one that
+-- the job is the first at.
+local function limits_over(node, token, queue, envelope, logical, first_at)
+  local under = {}
+  local scope = scope_of(envelope)
+  -- The pool's is the last: a job that waits for its handler is not in the way of the pool's others.
+  local names = {limit_of_handler(nil, logical), limit_of_pool(queue), scope and limit_of_handler(scope, logical) or nil}
+  local numbers = redis.call('HMGET', limits_of(node), unpack(names))
+  -- The handler of the scope goes before that of all scopes, also where it has no limit (0).
+  if numbers[3] then names[1], numbers[1] = names[3], numbers[3] end
+  for i = 1, 2 do
+    local limit, number = names[i], tonumber(numbers[i] or 0)
+    if number > 0 then
+      local slots = slots_of(node, limit)
+      local others = limit ~= first_at and redis.call('EXISTS', PARKED_AT .. queue .. '\n' .. limit) == 1
+      if (others or redis.call('SCARD', slots) >= number) and redis.call('SISMEMBER', slots, token) == 0 then
+        return under, limit
+      end
+      under[#under + 1] = limit
+    end
+  end
+  return under
+end
+
+local function take(node, token, limits)
+  if #limits == 0 then return end
+  for _, limit in ipairs(limits) do redis.call('SADD', slots_of(node, limit), token) end
+  redis.call('HSET', slotted_on(node), token, table.concat(limits, '\n'))
+end
+
+-- Gives free slots of the limit on this node to the parked, in their order. A job gets a slot of each limit that it is under, or none:
+-- two that had one each would wait for the other's. Where another limit is full, it is parked there, in its order.
 local function admit(node, limit)
   if redis.call('EXISTS', PARKED) == 0 then return end
   local record = redis.call('HMGET', NODE .. node, 'queues', 'consuming')
   if not record[1] or record[2] ~= '1' then return end
   local free = (redis.call('HGET', limits_of(node), limit) or 0) - redis.call('SCARD', slots_of(node, limit))
+  local looks = 500
   for _, queue in ipairs(cjson.decode(record[1])) do
-    local token = free > 0 and first_parked(queue, limit)
+    local token = free > 0 and looks > 0 and first_parked(queue, limit)
     while token do
       local job = JOBS .. token
+      local time, envelope = redis.call('ZSCORE', PARKED_AT .. queue .. '\n' .. limit, token), redis.call('HGET', job, 'envelope')
       unpark(job, token)
-      redis.call('SADD', slots_of(node, limit), token)
-      redis.call('HSET', slotted_on(node), token, limit)
-      hand_to(node, job, queue, token)
-      free = free - 1
-      token = free > 0 and first_parked(queue, limit)
+      local limits, full = limits_over(node, token, queue, envelope, logical_of(envelope), limit)
+      if full then
+        park(job, token, queue, full, time)
+      else
+        take(node, token, limits)
+        hand_to(node, job, queue, token)
+        free = free - 1
+      end
+      looks = looks - 1
+      token = free > 0 and looks > 0 and first_parked(queue, limit)
     end
   end
 end
@@ -109,39 +147,19 @@ local function release(node, token, but)
   local limits = redis.call('HGET', slotted_on(node), token)
   if not limits then return end
   redis.call('HDEL', slotted_on(node), token)
+  local freed = {}
   for limit in string.gmatch(limits, '[^\n]+') do
     if not (but and but[limit]) then
       redis.call('SREM', slots_of(node, limit), token)
-      admit(node, limit)
+      freed[#freed + 1] = limit
     end
   end
+  for _, limit in ipairs(freed) do admit(node, limit) end
 end
 
 -- Frees the slots that are kept for a job which the node will not run: it was cancelled, or its message has gone elsewhere.
 local function release_kept(node, token)
   if redis.call('HEXISTS', running_on(node), token) == 0 then release(node, token) end
-end
-
--- The limits of the node that the job is under: their names, and one that is full, or that others are parked at.
-local function limits_over(node, token, queue, envelope, logical)
-  local under = {}
-  local scope = scope_of(envelope)
-  local names = {limit_of_pool(queue), limit_of_handler(nil, logical), scope and limit_of_handler(scope, logical) or nil}
-  local numbers = redis.call('HMGET', limits_of(node), unpack(names))
-  -- The handler of the scope goes before that of all scopes, also where it has no limit (0).
-  if numbers[3] then numbers[2] = false end
-  for i, limit in ipairs(names) do
-    local number = tonumber(numbers[i] or 0)
-    if number > 0 then
-      local slots = slots_of(node, limit)
-      if (redis.call('SCARD', slots) >= number or redis.call('EXISTS', PARKED_AT .. queue .. '\n' .. limit) == 1)
-        and redis.call('SISMEMBER', slots, token) == 0 then
-        return under, limit
-      end
-      under[#under + 1] = limit
-    end
-  end
-  return under
 end
 
 -- Parks a job that the node has fetched, at a limit that is full.
@@ -154,19 +172,16 @@ end
 -- Takes a slot of each limit of the node that the job is under. Where one is full, or others are parked at it, the job is parked
 -- there. Returns whether it has its slots.
 local function take_slots(node, job, token, queue, envelope, logical, time)
-  local taken, full = limits_over(node, token, queue, envelope, logical)
+  local limits, full = limits_over(node, token, queue, envelope, logical)
   if full then
     park_over(node, job, token, queue, full, time)
     return false
   end
   local still = {}
-  for _, limit in ipairs(taken) do
-    redis.call('SADD', slots_of(node, limit), token)
-    still[limit] = true
-  end
+  for _, limit in ipairs(limits) do still[limit] = true end
   -- One of another limit may have been kept for it: limits change, and a scope's own handler has another than that for all.
   release(node, token, still)
-  if #taken > 0 then redis.call('HSET', slotted_on(node), token, table.concat(taken, '\n')) end
+  take(node, token, limits)
   return true
 end
 

@@ -257,11 +257,11 @@ class Store:
         }
         return Call(self._add, values, _parse_added, job_id)
 
-    def claim(self, token: str, generation: int, queue: str, node: str) -> Call[Claim | None]:
+    def claim(self, token: str, generation: int, queue: str, node: str, nonce: str | None = None) -> Call[Claim | None]:
         """Take the job for one try on the node; None when this hand-out of it is no longer the latest, or is taken, or
         the node was declared dead.
         """
-        nonce = new_nonce()
+        nonce = nonce or new_nonce()
         values = {
             "job": self.keys.job(token),
             "token": token,

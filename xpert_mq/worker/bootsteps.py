@@ -49,7 +49,7 @@ class MaintenanceStep(bootsteps.StartStopStep):
             _check(managed_queue.get_redis())
             started = round(time.time() * 1000)
             info = functools.partial(_info, consumer, started)
-            self._maintenance = Maintenance(managed_queue.settings, managed_queue.store, info, _requests)
+            self._maintenance = Maintenance(managed_queue.settings, managed_queue.store, info)
             self._maintenance.start()
             _tell_what_is_served()
         self._maintenance.consume(True)
@@ -72,12 +72,6 @@ class MaintenanceStep(bootsteps.StartStopStep):
             logging.shutdown()
             sys.stdout.flush()
             os._exit(int(worker_state.should_terminate))
-
-
-def _requests() -> list[Any]:
-    # Those that a lost connection made Celery forget may still be run.
-    known = (worker_state.requests.values(), worker_state.reserved_requests, worker_state.active_requests)
-    return [request for some in known for request in tuple(some)]
 
 
 def _is_solo(consumer: Any) -> bool:

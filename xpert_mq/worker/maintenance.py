@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -19,6 +19,7 @@ import redis
 from xpert_mq.errors import QueueUnavailableError
 from xpert_mq.eventloop import start_native_thread
 from xpert_mq.node import node
+from xpert_mq.running import running
 from xpert_mq.settings import Settings
 from xpert_mq.store.connection import Executor
 from xpert_mq.store.store import NodeInfo, Store
@@ -41,16 +42,9 @@ class Maintenance:
 
     Args:
         info: gives what the node says of itself to the others.
-        requests: gives Celery's requests of the jobs that the node has taken and not ended.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        info: Callable[[], NodeInfo],
-        requests: Callable[[], Iterable[Any]],
-    ) -> None:
+    def __init__(self, settings: Settings, store: Store, info: Callable[[], NodeInfo]) -> None:
         self._settings = settings
         self._store = store
         self._info = info
@@ -61,8 +55,6 @@ class Maintenance:
         self._redis = redis.Redis.from_url(settings.redis_url)
         self._subscription: Any = None
         self._next_beat = float("-inf")
-        self._requests = requests
-        self._doubtful: set[tuple[str, str]] = set()
         self._stopping = threading.Event()
         self._join: Callable[[], None] | None = None
 
@@ -158,14 +150,14 @@ class Maintenance:
         Such is a claim that Redis carried out when nobody waited for it any more, or an outcome that it never got.
         """
         node_id = node.id
-        running = set(self._executor.run(self._store.running(node_id)).items())
-        own = {request.id.rpartition(":")[0] for request in self._requests()}
-        doubtful = {(token, nonce) for token, nonce in running if token not in own}
-        # At the second look: Celery's account is a moment behind.
-        for token, nonce in doubtful & self._doubtful:
-            self._executor.run(self._store.stall(token, node_id, nonce=nonce))
-            logger.warning("job %s does not run here any more: it runs again", token, extra={"action": "job_disowned"})
-        self._doubtful = doubtful
+        # In this order: what begins meanwhile is in the second, and what ends meanwhile is not what Redis has any more.
+        claimed = self._executor.run(self._store.running(node_id))
+        own = running.nonces()
+        for token, nonce in claimed.items():
+            if nonce not in own and self._executor.run(self._store.stall(token, node_id, nonce=nonce)) != "other":
+                logger.warning(
+                    "job %s does not run here any more: it runs again", token, extra={"action": "job_disowned"}
+                )
 
     def _sweep(self) -> None:
         for queue in self._queues:
