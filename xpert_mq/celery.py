@@ -220,12 +220,14 @@ def _imported(name: str) -> ModuleType:
         ) from error
 
 
-def _refuse_broker_options() -> None:
-    """Refuses `celery -b …` and `--result-backend`: one Redis serves broker, records and plugins."""
+def _own_command() -> click.Context | None:
+    """`celery -A xpert_mq …`, if this process runs it. Another application's command may import this module, too."""
     current = click.get_current_context(silent=True)
-    # Another application's command may import this one.
-    if current is None or not str(current.params.get("app")).startswith(__package__):
-        return
+    return current if current is not None and str(current.params.get("app")).startswith(__package__) else None
+
+
+def _refuse_broker_options(current: click.Context) -> None:
+    """Refuses `celery -b …` and `--result-backend`: one Redis serves broker, records and plugins."""
     for option in ("broker", "result_backend"):
         if current.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
             # Not by an exception, which Celery would show as a failure to load the application.
@@ -234,8 +236,22 @@ def _refuse_broker_options() -> None:
             sys.exit(2)
 
 
-_refuse_broker_options()
+def _set_up_django() -> None:
+    """A worker of a Django project takes its settings and handlers from there, before the first setting is read."""
+    if os.environ.get("DJANGO_SETTINGS_MODULE"):
+        if (folder := os.getcwd()) not in sys.path:
+            sys.path.insert(0, folder)
+        importlib.import_module("xpert_mq.contrib.django.worker").set_up(app)
 
-app = PlatformCelery("xpert_mq", set_as_current=False)
-app.register_task(DispatchTask())
+
+if command := _own_command():
+    _refuse_broker_options(command)
+
+# No fix-up of Celery's: the one for Django would make this the host's default application, and close its connections.
+app = PlatformCelery("xpert_mq", set_as_current=False, fixups=[])
+# What a worker node does besides running jobs.
 app.steps["consumer"].add(MaintenanceStep)
+if command:
+    # Before the task reads the configuration.
+    _set_up_django()
+app.register_task(DispatchTask())

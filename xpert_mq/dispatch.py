@@ -12,7 +12,7 @@ import inspect
 import logging
 import signal
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -276,9 +276,17 @@ def _user_of(service: ManagedQueueService, envelope: Envelope) -> Any:
 
 
 def _call(handler: Handler, job: ManagedQueueJob[Any], job_context: JobContext) -> Any:
-    result = handler.call(job, job_context)
+    if handler.is_async:
+        return eventloop.run_in_loop(_awaited(lambda: handler.call(job, job_context), job_context))
+    with registry.wrapped(job_context):
+        result = handler.call(job, job_context)
     # Whatever can be awaited: a plain function may give the coroutine of another.
-    return eventloop.run_in_loop(result) if inspect.isawaitable(result) else result
+    return eventloop.run_in_loop(_awaited(lambda: result, job_context)) if inspect.isawaitable(result) else result
+
+
+async def _awaited(make: Callable[[], Any], job_context: JobContext) -> Any:
+    async with registry.awrapped(job_context):
+        return await make()
 
 
 def _completed(claim: Claim, result: Any, limit: int) -> _Completed:

@@ -66,7 +66,7 @@ def _running_loop() -> asyncio.AbstractEventLoop:
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    if not _gevent_patched():
+    if not gevent_patched():
         return asyncio.new_event_loop()
     from gevent import monkey
 
@@ -117,7 +117,7 @@ def start_native_thread(target: Callable[[], object], name: str) -> Callable[[],
     """Starts a thread of the operating system, also where gevent has replaced `threading`. Returns what waits for its
     end.
     """
-    if _gevent_patched():
+    if gevent_patched():
         from gevent.threadpool import ThreadPool
 
         job = ThreadPool(1).spawn(target)
@@ -128,7 +128,7 @@ def start_native_thread(target: Callable[[], object], name: str) -> Callable[[],
 
 
 def _wait(future: Future[T]) -> T:
-    if not _gevent_patched():
+    if not gevent_patched():
         return future.result()
     import gevent
 
@@ -146,6 +146,7 @@ def _wait(future: Future[T]) -> T:
     return future.result()
 
 
-def _gevent_patched() -> bool:
+def gevent_patched() -> bool:
+    """Whether gevent has replaced `threading`, and threads are greenlets."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("threading"))

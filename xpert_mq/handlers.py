@@ -14,7 +14,15 @@ import logging
 import sys
 import threading
 import types
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
@@ -26,6 +34,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 H = TypeVar("H", bound=Callable[..., Any])
 Key = tuple[str | None, str, str, str]
+Wrapper = Callable[[JobContext], AbstractContextManager[Any]]
+AsyncWrapper = Callable[[JobContext], AbstractAsyncContextManager[Any]]
 
 _DECLARED = "__xpert_mq_handlers__"
 _METHODS = ("handle", "process")
@@ -185,6 +195,7 @@ class HandlerRegistry:
 
     def __init__(self) -> None:
         self._handlers: dict[Key, Handler] = {}
+        self._wrappers: tuple[tuple[Wrapper, AsyncWrapper | None], ...] = ()
         self._lock = threading.Lock()
 
     def register(
@@ -239,6 +250,48 @@ class HandlerRegistry:
         if found is None:
             raise HandlerNotFoundError(plugin_name, queue_name, job_name, scope_key)
         return found
+
+    def add_wrapper(self, make: Wrapper, amake: AsyncWrapper | None = None) -> Callable[[], None]:
+        """Enter a context manager around every call of a handler, within those that were added before.
+
+        It is entered in the thread in which a sync handler runs, and in the task of an async one, in the job's context.
+        What it raises, also at its exit, fails the try; what the handler raises it must let through.
+
+        Args:
+            make: gives it for a JobContext.
+            amake: gives the one for async handlers; default: `make`, whose manager then must not block.
+
+        Returns:
+            A function that takes it away.
+        """
+        entry = (make, amake)
+        with self._lock:
+            self._wrappers = (*self._wrappers, entry)
+
+        def remove() -> None:
+            with self._lock:
+                self._wrappers = tuple(one for one in self._wrappers if one is not entry)
+
+        return remove
+
+    @contextmanager
+    def wrapped(self, context: JobContext) -> Iterator[None]:
+        """All wrappers, for a sync handler."""
+        with ExitStack() as stack:
+            for make, _ in self._wrappers:
+                stack.enter_context(make(context))
+            yield
+
+    @asynccontextmanager
+    async def awrapped(self, context: JobContext) -> AsyncIterator[None]:
+        """All wrappers, for an async handler."""
+        async with AsyncExitStack() as stack:
+            for make, amake in self._wrappers:
+                if amake is None:
+                    stack.enter_context(make(context))
+                else:
+                    await stack.enter_async_context(amake(context))
+            yield
 
     def handlers(self) -> list[Handler]:
         """Every registered handler, in the order of registration."""

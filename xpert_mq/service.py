@@ -3,26 +3,65 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import json
 import secrets
 import sys
 import weakref
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, Self, runtime_checkable
 
 import redis
 import redis.asyncio
 
 from xpert_mq.context import capture, current_context, current_job, effective_tenant
 from xpert_mq.errors import InvalidJobError, JobIdConflictError, ManagedQueueError
-from xpert_mq.models import CancelResult, EnqueueResult, Envelope, JobRequest, JobSnapshot, PoolHealth, parse_job_ref
+from xpert_mq.models import (
+    CancelResult,
+    EnqueueResult,
+    Envelope,
+    JobOptions,
+    JobRequest,
+    JobSnapshot,
+    PoolHealth,
+    parse_job_ref,
+)
 from xpert_mq.payload import encode_payload
 from xpert_mq.settings import Settings, get_settings
 from xpert_mq.store import TASK_NAME
 from xpert_mq.store.connection import AsyncExecutor, Call, Executor, at_loop_end, thread_place
 from xpert_mq.store.keys import job_token
-from xpert_mq.store.store import Added, NodeState, Outcome, Record, Store, shadow_of
+from xpert_mq.store.store import FORMAT, Added, NodeState, Outcome, Record, Store, shadow_of
+
+
+class CommitHook(Protocol):
+    """How a framework makes jobs wait for the commit of its transaction."""
+
+    @property
+    def by_default(self) -> bool:
+        """What `on_commit=None` means."""
+        ...
+
+    def __call__(self, jobs: Sequence[PreparedJob], using: str | None) -> bool:
+        """Take the jobs, to be sent after the commit of the current transaction, or dropped if it is rolled back.
+
+        Args:
+            using: the framework's name of the database; None: its default one.
+
+        Returns:
+            False where there is no transaction: the jobs are sent at once then.
+        """
+        ...
+
+
+@runtime_checkable
+class AsyncCommitHook(Protocol):
+    """A CommitHook whose transactions belong to threads: coroutines call this in its place."""
+
+    async def acall(self, jobs: Sequence[PreparedJob], using: str | None) -> bool:
+        """The same for a coroutine."""
+        ...
 
 
 class ManagedQueueService:
@@ -37,7 +76,9 @@ class ManagedQueueService:
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self._given_settings = settings
+        self._given_settings: Settings | Callable[[], Settings] | None = settings
+        self.commit_hook: CommitHook | None = None
+        """Set by a framework's integration; what `on_commit` needs."""
         self._redis: dict[int, redis.Redis] = {}
         self._async_redis: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis] = (
             weakref.WeakKeyDictionary()
@@ -46,7 +87,20 @@ class ManagedQueueService:
     @functools.cached_property
     def settings(self) -> Settings:
         """What this service runs with."""
-        return self._given_settings or get_settings()
+        given = self._given_settings
+        return (given() if callable(given) else given) or get_settings()
+
+    def configure(self, settings: Settings | Callable[[], Settings] | None) -> None:
+        """Run with these settings from now on, for frameworks when they start.
+
+        Args:
+            settings: or what gives them at the first use; None: the process' own again.
+        """
+        self.close()
+        self._given_settings = settings
+        for name in ("settings", "store", "executor", "async_executor"):
+            self.__dict__.pop(name, None)
+        self._async_redis.clear()
 
     @functools.cached_property
     def store(self) -> Store:
@@ -63,41 +117,78 @@ class ManagedQueueService:
         """Sends the store's calls from coroutines."""
         return AsyncExecutor(self.settings)
 
-    def enqueue(self, job: object = None, /, **fields: Any) -> EnqueueResult:
+    def enqueue(
+        self, job: object = None, /, *, on_commit: Any = None, using: Any = None, **fields: Any
+    ) -> EnqueueResult:
         """Add a job, and return when it is in Redis.
 
         The job is given as keywords, as one mapping, or as one model; in snake_case or camelCase. An id that is kept by
         the same logical job adds and changes nothing: `created` is False then (as BullMQ's `add` with a known jobId).
 
+        Args:
+            on_commit: True adds the job after the commit of the current transaction of the framework's database, and
+                not at all after a rollback. The result then says what will be if the id is free: `created` is True,
+                and a delay begins with the commit. Where there is no transaction, the job is added at once. None: as
+                the framework's integration is set up; without one it is False.
+            using: the database of that transaction, as the framework names it. Means `on_commit`, too.
+
         Raises:
             JobIdConflictError: the id is kept by another logical job of the tenant.
+            InvalidJobError: also for `on_commit` without the integration of a framework.
         """
         pending = self._pending(job, fields)
+        hook = self._hook(on_commit, using)
+        if hook is not None and hook([PreparedJob(self, pending)], using):
+            return pending.promised()
         return _single(pending.result(self.executor.run(pending.call)))
 
-    async def aenqueue(self, job: object = None, /, **fields: Any) -> EnqueueResult:
+    async def aenqueue(
+        self, job: object = None, /, *, on_commit: Any = None, using: Any = None, **fields: Any
+    ) -> EnqueueResult:
         """`enqueue` without blocking the event loop."""
         await self._prepared()
         pending = self._pending(job, fields)
+        hook = self._hook(on_commit, using)
+        if hook is not None and await _offer(hook, [PreparedJob(self, pending)], using):
+            return pending.promised()
         return _single(pending.result(await self.async_executor.run(pending.call)))
 
-    def enqueue_many(self, jobs: Iterable[object]) -> list[EnqueueResult | JobIdConflictError]:
+    def enqueue_many(
+        self, jobs: Iterable[object], *, on_commit: Any = None, using: Any = None
+    ) -> list[EnqueueResult | JobIdConflictError]:
         """Add many jobs in few round trips; results in the order given.
 
         If one input is invalid none is added, and the error names its index. A conflicting id stops only its own job:
         its place in the results holds the JobIdConflictError. After a QueueUnavailableError, calling again with the
-        same ids is safe.
+        same ids is safe. `on_commit` and `using` are those of `enqueue`.
         """
         pending = self._all_pending(jobs)
+        hook = self._hook(on_commit, using)
+        if hook is not None and hook([PreparedJob(self, one) for one in pending], using):
+            return [one.promised() for one in pending]
         replies = self.executor.run_many([one.call for one in pending])
         return [one.result(reply) for one, reply in zip(pending, replies, strict=True)]
 
-    async def aenqueue_many(self, jobs: Iterable[object]) -> list[EnqueueResult | JobIdConflictError]:
+    async def aenqueue_many(
+        self, jobs: Iterable[object], *, on_commit: Any = None, using: Any = None
+    ) -> list[EnqueueResult | JobIdConflictError]:
         """`enqueue_many` without blocking the event loop."""
         await self._prepared()
         pending = self._all_pending(jobs)
+        hook = self._hook(on_commit, using)
+        if hook is not None and await _offer(hook, [PreparedJob(self, one) for one in pending], using):
+            return [one.promised() for one in pending]
         replies = await self.async_executor.run_many([one.call for one in pending])
         return [one.result(reply) for one, reply in zip(pending, replies, strict=True)]
+
+    def send_prepared(self, jobs: Sequence[PreparedJob]) -> list[EnqueueResult | JobIdConflictError]:
+        """Send jobs of this service that a commit hook took, in few round trips; results in the order given.
+
+        Sending one again is safe: it is the same call, and gets the same answer as long as its job is kept.
+        """
+        calls = [job.next_call() for job in jobs]
+        replies = self.executor.run_many(calls)
+        return [job.pending.result(reply) for job, reply in zip(jobs, replies, strict=True)]
 
     def cancel(self, job: object = None, tenant_id: str | None = None, /, **fields: Any) -> CancelResult:
         """Remove a job that has not started; it then never runs, and its id is free.
@@ -187,7 +278,9 @@ class ManagedQueueService:
 
             async def close() -> None:
                 # The client holds its loop, which the dictionary must not.
-                await self._async_redis.pop(loop).aclose()
+                ours = self._async_redis.pop(loop, None)
+                if ours is not None:
+                    await ours.aclose()
 
             await at_loop_end(close)
         return client
@@ -235,6 +328,29 @@ class ManagedQueueService:
     async def _prepared(self) -> None:
         if not self.store.hands_out:
             await asyncio.to_thread(self.store.prepare)
+
+    def _hook(self, on_commit: Any, using: Any) -> CommitHook | None:
+        """The hook to offer jobs to, if they are to wait for a commit.
+
+        The verbs' own types are not narrower either: else a type checker would refuse `enqueue(**job)` for a `dict[str,
+        str]`.
+        """
+        if on_commit is not None and not isinstance(on_commit, bool):
+            raise InvalidJobError(f"on_commit must be True, False or None, not {on_commit!r}", field="on_commit")
+        if using is not None and not isinstance(using, str):
+            raise InvalidJobError(f"using must be the name of a database, not {using!r}", field="using")
+        hook = self.commit_hook
+        if on_commit is None:
+            on_commit = using is not None or (hook is not None and hook.by_default)
+        if not on_commit:
+            return None
+        if hook is None:
+            raise InvalidJobError(
+                "on_commit needs a framework whose transactions are known: install xpert_mq.contrib.django, or "
+                "xpert_mq.contrib.flask with Flask-SQLAlchemy",
+                field="on_commit",
+            )
+        return hook
 
     def _all_pending(self, jobs: Iterable[object]) -> Sequence[_Pending]:
         if isinstance(jobs, (str, bytes)) or not isinstance(jobs, Iterable):
@@ -293,6 +409,10 @@ class _Pending:
         self._publication = publication
         self.call = call
 
+    def promised(self) -> EnqueueResult:
+        """What `result` will be if the job is sent and its id is free."""
+        return EnqueueResult(self._job_id, True, "delayed" if self.call.values["delay_ms"] else "waiting")
+
     def result(self, added: Added) -> EnqueueResult | JobIdConflictError:
         if added.holder is not None:
             holder = added.holder
@@ -303,6 +423,66 @@ class _Pending:
         if created and self._publication:
             self._publication.after()
         return EnqueueResult(self._job_id, created, added.state)
+
+
+class PreparedJob:
+    """An enqueue that is checked and encoded, and still to be sent: what a CommitHook takes.
+
+    Sending it again is safe, also from another process by its text: it stays the same call. Only if its job is gone by
+    then (its retention is over, or it was cancelled more than some seconds ago) it runs once more.
+    """
+
+    __slots__ = ("_sent", "_service", "pending")
+
+    def __init__(self, service: ManagedQueueService, pending: _Pending, *, sent: bool = False) -> None:
+        self._service = service
+        self._sent = sent
+        self.pending = pending
+
+    @property
+    def job_id(self) -> str:
+        """The job's id within its tenant."""
+        return self.pending.call.job_id or ""
+
+    def send(self) -> EnqueueResult:
+        """Add the job now. Raises JobIdConflictError and QueueUnavailableError, as `enqueue` does."""
+        return _single(self._service.send_prepared([self])[0])
+
+    def to_text(self) -> str:
+        """ASCII JSON for a row of an outbox. It holds the payload and who enqueued, and no token or key of theirs."""
+        values = self.pending.call.values
+        kept = {name: values[name] for name in ("envelope", "payload", "headers")}
+        return json.dumps({"jobId": self.job_id, **kept}, separators=(",", ":"))
+
+    @classmethod
+    def from_text(cls, text: str, service: ManagedQueueService | None = None) -> Self:
+        """What `to_text` wrote, as a job of this service (default: `managed_queue`); it may have been sent already.
+
+        Raises:
+            InvalidJobError: the text is none of these, of a later release, or its execution pool is not declared.
+        """
+        service = service or managed_queue
+        try:
+            data = json.loads(text)
+            job_id, payload, headers = data["jobId"], data["payload"], data["headers"]
+            kept = json.loads(data["envelope"])
+            version, nonce, opts = kept["v"], kept["nonce"], JobOptions.load(kept["opts"])
+            envelope = Envelope.load(kept)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InvalidJobError(f"this is not the text of a prepared job: {error!r}") from error
+        if version > FORMAT:
+            raise InvalidJobError(f"job {job_id!r} was prepared by a later release (format {version})")
+        queue = service.settings.queue_name(envelope.execution_pool)
+        call = service.store.add(job_id, envelope, opts, payload, queue, headers, nonce)
+        return cls(service, _Pending(job_id, envelope, call, None), sent=True)
+
+    def next_call(self) -> Call[Added]:
+        """The call to send now; from the second on it says that it is a repetition."""
+        call = self.pending.call
+        if self._sent:
+            call = dataclasses.replace(call, values={**call.values, "resend": 1})
+        self._sent = True
+        return call
 
 
 class _Publication:
@@ -360,6 +540,10 @@ def _publication(job_id: str, envelope: Envelope, queue: str) -> _Publication | 
     if signals is None or not (signals.before_task_publish.receivers or signals.after_task_publish.receivers):
         return None
     return _Publication(job_id, envelope, queue)
+
+
+async def _offer(hook: CommitHook, jobs: Sequence[PreparedJob], using: str | None) -> bool:
+    return await hook.acall(jobs, using) if isinstance(hook, AsyncCommitHook) else hook(jobs, using)
 
 
 def _single(result: EnqueueResult | JobIdConflictError) -> EnqueueResult:

@@ -240,9 +240,22 @@ class Store:
         return load_script(name, self._constants, self._fill_function)
 
     def add(
-        self, job_id: str, envelope: Envelope, opts: JobOptions, payload: str, queue: str, headers: str = ""
+        self,
+        job_id: str,
+        envelope: Envelope,
+        opts: JobOptions,
+        payload: str,
+        queue: str,
+        headers: str = "",
+        nonce: str | None = None,
     ) -> Call[Added]:
-        """Record a job and hand it out, or park it for `opts.delay_ms`. `headers`: the inside of a JSON object."""
+        """Record a job and hand it out, or park it for `opts.delay_ms`.
+
+        Args:
+            headers: the inside of a JSON object.
+            nonce: of an earlier call that this one repeats.
+        """
+        nonce = nonce or new_nonce()
         values = {
             "job": self.keys.job(job_token(envelope.tenant_id, job_id)),
             "shadow": shadow_of(envelope),
@@ -250,7 +263,7 @@ class Store:
             "queue": queue,
             "delay_ms": opts.delay_ms,
             # With the nonce and the options: two fields less to keep, and the scripts find the nonce without parsing.
-            "envelope": f'{{"v":{FORMAT},"nonce":"{new_nonce()}","opts":{opts.to_json()},{envelope.to_json()[1:]}',
+            "envelope": f'{{"v":{FORMAT},"nonce":"{nonce}","opts":{opts.to_json()},{envelope.to_json()[1:]}',
             "payload": payload,
             "headers": headers,
             "resend": 0,
