@@ -53,3 +53,5 @@ DATABASES: dict[str, Any] = json.loads(os.environ.get("SITE_DATABASES", "null"))
     for name in ("default", "other")
 }
 XPERT_MQ: dict[str, Any] = json.loads(os.environ.get("SITE_XPERT_MQ", "{}"))
+# Django sets the process' own to it.
+TIME_ZONE = "UTC"
