@@ -68,9 +68,7 @@ class Loader(AppLoader):
 
     def on_worker_init(self) -> None:
         """Before the pool starts: children inherit what is loaded here."""
-        # As for a script: plugins, and what they import later, may lie where the worker was started.
-        if (folder := os.getcwd()) not in sys.path:
-            sys.path.insert(0, folder)
+        _import_from_here()
         load_plugins(managed_queue.settings, registry)
         running.share()
 
@@ -220,6 +218,12 @@ def _imported(name: str) -> ModuleType:
         ) from error
 
 
+def _import_from_here() -> None:
+    """As a script does: plugins, and what they import later, may lie where the worker was started."""
+    if (folder := os.getcwd()) not in sys.path:
+        sys.path.insert(0, folder)
+
+
 def _own_command() -> click.Context | None:
     """`celery -A xpert_mq …`, if this process runs it. Another application's command may import this module, too."""
     current = click.get_current_context(silent=True)
@@ -239,8 +243,7 @@ def _refuse_broker_options(current: click.Context) -> None:
 def _set_up_django() -> None:
     """A worker of a Django project takes its settings and handlers from there, before the first setting is read."""
     if os.environ.get("DJANGO_SETTINGS_MODULE"):
-        if (folder := os.getcwd()) not in sys.path:
-            sys.path.insert(0, folder)
+        _import_from_here()
         importlib.import_module("xpert_mq.contrib.django.worker").set_up(app)
 
 

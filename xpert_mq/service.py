@@ -314,9 +314,9 @@ class ManagedQueueService:
         job = current_job()
         plugin = plugin_name or (job.plugin_name if job else None)
         owners = [
-            "-" if part is None else _escaped(part) for part in (plugin, context.tenant_id, context.organization_id)
+            "-" if part is None else escaped_part(part) for part in (plugin, context.tenant_id, context.organization_id)
         ]
-        return ":".join([*owners, *map(_escaped, parts)])
+        return ":".join([*owners, *map(escaped_part, parts)])
 
     def close(self) -> None:
         """Closes the idle connections of this process' threads; the next call opens new ones."""
@@ -563,7 +563,8 @@ def _snapshot(record: Record | None) -> JobSnapshot | None:
     return record.snapshot if record else None
 
 
-def _escaped(part: str | int) -> str:
+def escaped_part(part: str | int) -> str:
+    """A part of a key as `redis_key` spells it."""
     text = str(part).replace("%", "%25").replace(":", "%3A")
     return "%2D" if text == "-" else text
 

@@ -176,7 +176,7 @@ class Settings(BaseSettings):
         if name.startswith("_"):  # pydantic-settings' own arguments, such as _env_file
             return name
         if name not in cls.model_fields:
-            raise SettingsError(f"unknown setting {name!r}{_closest(name, cls.model_fields)}")
+            raise SettingsError(f"unknown setting {name!r}{closest_hint(name, cls.model_fields)}")
         return str(cls.model_fields[name].validation_alias)
 
     @model_validator(mode="after")
@@ -209,7 +209,8 @@ class Settings(BaseSettings):
             return f"{self.prefix}:plugin-jobs-{pool}"
         declared = ", ".join(self.pools)
         raise InvalidJobError(
-            f"execution_pool {pool!r} is not declared; XPERT_MQ_POOLS declares {declared}{_closest(pool, self.pools)}",
+            f"execution_pool {pool!r} is not declared; XPERT_MQ_POOLS declares {declared}"
+            f"{closest_hint(pool, self.pools)}",
             field="execution_pool",
         )
 
@@ -220,7 +221,8 @@ def get_settings() -> Settings:
     return Settings()
 
 
-def _closest(name: object, known: Any) -> str:
+def closest_hint(name: object, known: Any) -> str:
+    """The end of a sentence that names the known one most like it; '' where none is."""
     matches = difflib.get_close_matches(str(name), known, n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -32,6 +33,27 @@ def wait_until(condition: Callable[[], Any], timeout: float = 10) -> Any:
 
 def failure(reason: str = "boom", kind: str = "builtins.ValueError") -> Failure:
     return Failure(reason, kind, f"Traceback: {reason}")
+
+
+def in_threads(*targets: Callable[[], object]) -> None:
+    """Runs them side by side; raises the first error of one."""
+    errors: list[BaseException] = []
+    start = threading.Barrier(len(targets))
+
+    def run(target: Callable[[], object]) -> None:
+        try:
+            start.wait()
+            target()
+        except BaseException as error:  # noqa: BLE001 - raised below, in the test's own thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(target,)) for target in targets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 def steady_node(service: ManagedQueueService, name: str) -> PretendWorker:

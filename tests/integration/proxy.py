@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Literal, Self
 
+from xpert_mq.store.scripts import Script
+
 Cut = Literal["before", "after"]
 
 
@@ -31,6 +33,7 @@ class Proxy:
         self._server_port = server_port
         self._lock = threading.Lock()
         self._cut: Cut | None = None
+        self._called = b"EVALSHA"
         self._times = 0
         self._meanwhile: Callable[[], object] = _nothing
         self._sockets: list[socket.socket] = []
@@ -55,7 +58,9 @@ class Proxy:
         for connected in self._sockets:
             connected.close()
 
-    def cut(self, where: Cut, times: int = 1, meanwhile: Callable[[], object] = _nothing) -> None:
+    def cut(
+        self, where: Cut, times: int = 1, meanwhile: Callable[[], object] = _nothing, script: Script | None = None
+    ) -> None:
         """Breaks the connection of the next script call: before it reaches the server, or after the script has run and
         before the client reads its reply.
 
@@ -63,9 +68,11 @@ class Proxy:
             times: so many calls, one after another.
             meanwhile: done before the client learns of the break: what others do between the first sending and the
                 next.
+            script: only calls of this one count.
         """
         with self._lock:
             self._cut, self._times, self._meanwhile = where, times, meanwhile
+            self._called = script.sha.encode() if script else b"EVALSHA"
 
     def _start(self, target: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)
@@ -85,6 +92,10 @@ class Proxy:
             pair = _Pair(self, client, server)
             self._start(pair.carry_commands)
             self._start(pair.carry_replies)
+
+    def is_called(self, data: bytes) -> bool:
+        """Whether these commands call what is to be cut."""
+        return self._called in data
 
     def take_cut(self, where: Cut) -> Callable[[], object] | None:
         """What to do meanwhile, if a connection is to be broken here; counts it."""
@@ -107,13 +118,13 @@ class _Pair:
 
     def carry_commands(self) -> None:
         for data in _bursts(self._client):
-            calls = b"EVALSHA" in data
+            calls = self._proxy.is_called(data)
             if b"SETINFO" not in data:
                 self._proxy.round_trips += 1
             if calls and (meanwhile := self._proxy.take_cut("before")):
                 meanwhile()
                 break
-            self._script_called = self._script_called or calls
+            self._script_called = calls
             if not _sent(self._server, data):
                 break
         self._end()
@@ -124,7 +135,6 @@ class _Pair:
             if ran and (meanwhile := self._proxy.take_cut("after")):
                 meanwhile()
                 break
-                self._script_called = False
             if not _sent(self._client, data):
                 break
         self._end()

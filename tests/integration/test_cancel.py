@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 
 import pytest
 
-from tests.integration.pretend import PretendWorker
+from tests.integration.pretend import PretendWorker, in_threads
 from xpert_mq.models import CancelResult
 from xpert_mq.service import ManagedQueueService
 from xpert_mq.store.keys import split_task_id
@@ -120,27 +119,7 @@ def _all_messages(worker: PretendWorker) -> list[str]:
     return [worker.take() for _ in worker.messages()]
 
 
-def _in_threads(*targets: Callable[[], object]) -> None:
-    errors: list[BaseException] = []
-    start = threading.Barrier(len(targets))
-
-    def run(target: Callable[[], object]) -> None:
-        try:
-            start.wait()
-            target()
-        except BaseException as error:  # noqa: BLE001 - raised below, in the test's own thread
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(target,)) for target in targets]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-
-
-def test_cancel_races_claim_in_threads(any_worker: PretendWorker) -> None:
+def test_cancel_races_claimin_threads(any_worker: PretendWorker) -> None:
     count = 2000
     ids = [f"job-{number}" for number in range(count)]
     any_worker.service.enqueue_many(
@@ -159,7 +138,7 @@ def test_cancel_races_claim_in_threads(any_worker: PretendWorker) -> None:
             if found := any_worker.claim(message):
                 claimed.add(found.job_id)
 
-    _in_threads(cancel, claim)
+    in_threads(cancel, claim)
 
     assert claimed.isdisjoint(job_id for job_id in ids if cancelled[job_id].success)
     assert {(result.success, result.state, result.reason) for result in cancelled.values()} <= {
@@ -213,7 +192,7 @@ def test_cancel_races_enqueue_of_the_same_id(worker: PretendWorker) -> None:
         for _ in range(600):
             cancelled += worker.service.cancel("id").success
 
-    _in_threads(enqueue(0), enqueue(1), cancel)
+    in_threads(enqueue(0), enqueue(1), cancel)
 
     left = worker.service.get_job("id") is not None
     assert sum(created) == cancelled + left

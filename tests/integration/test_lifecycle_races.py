@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.integration.invariants import check_indexes
-from tests.integration.pretend import JOB, STATES, PretendWorker, steady_node, wait_until
+from tests.integration.pretend import JOB, STATES, PretendWorker, in_threads, steady_node, wait_until
 from tests.integration.test_limits import LIMIT, LimitedNode
 from xpert_mq.service import ManagedQueueService
 from xpert_mq.store.store import Claim
@@ -99,26 +99,6 @@ def test_stale_messages_miss_the_next_job_of_the_id(
         assert worker.claim_next().payload == b'"second"'
 
 
-def _side_by_side(*acts: Callable[[], object]) -> None:
-    errors: list[BaseException] = []
-    start = threading.Barrier(len(acts))
-
-    def run(act: Callable[[], object]) -> None:
-        try:
-            start.wait()
-            act()
-        except BaseException as error:  # noqa: BLE001 - raised below, in the test's own thread
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(act,)) for act in acts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-
-
 def _lived_on(worker: PretendWorker, cancelling: threading.Event) -> set[str]:
     """Takes every job through delays, tries and Defers to its end. Gives those that got there."""
     dice, ended = random.Random(7), set()
@@ -156,7 +136,7 @@ def test_cancel_races_with_every_step_of_a_life(worker: PretendWorker) -> None:
                 removed.add(job_id)
         cancelling.set()
 
-    _side_by_side(cancel, lambda: ended.update(_lived_on(worker, cancelling)))
+    in_threads(cancel, lambda: ended.update(_lived_on(worker, cancelling)))
 
     assert removed.isdisjoint(ended)
     assert removed | ended == set(ids)
@@ -184,7 +164,7 @@ def test_cancel_races_with_the_admission_of_parked_jobs(service: ManagedQueueSer
             ended.append(started[0])
             node.end_first()
 
-    _side_by_side(cancel, work)
+    in_threads(cancel, work)
 
     assert removed.isdisjoint(ended)
     assert sorted([*removed, *ended]) == sorted(ids)

@@ -48,10 +48,13 @@ def worker(
     if pools and any(word.startswith(("-Q", "--queues")) for word in celery_options):
         raise click.UsageError("--execution-pool and -Q both say which jobs to take: give one of them")
     queues = [settings.queue_name(name) for name in pools]
-    _become(_command(queues, concurrency, pool, celery_options))
+    _become(worker_command(queues, concurrency, pool, celery_options))
 
 
-def _command(queues: Sequence[str], concurrency: int | None, pool: str | None, others: Sequence[str]) -> list[str]:
+def worker_command(
+    queues: Sequence[str], concurrency: int | None, pool: str | None, others: Sequence[str]
+) -> list[str]:
+    """The command that this one becomes; `others` are Celery's options as they are."""
     given = {"-Q": ",".join(queues), "--concurrency": concurrency, "--pool": pool}
     options = [str(word) for option, value in given.items() if value for word in (option, value)]
     return [sys.executable, "-m", "celery", "-A", "xpert_mq", "worker", *options, *others]

@@ -13,11 +13,9 @@ import redis
 from pydantic import BaseModel
 
 from xpert_mq.context import current_context
-from xpert_mq.service import managed_queue
+from xpert_mq.service import escaped_part, managed_queue
 from xpert_mq.store.keys import split_token
 
-#: As `redis_key` spells a tenant.
-_ESCAPES = {"%": "%25", ":": "%3A"}
 #: Base64 or hexadecimal, too long for an id.
 _ENCODED = re.compile(r"[A-Za-z0-9+/_-]{200,}={0,2}")
 _DATA_URL = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w=.-]+)*,", re.IGNORECASE)
@@ -56,7 +54,7 @@ def assert_scoped(client: redis.Redis, *tenants: str, allow: Iterable[str] = ())
 def _is_scoped(key: str, tenants: Iterable[str]) -> bool:
     # Plugin, tenant, organization, and at least one part that says what the key is for.
     parts = key.split(":")
-    return len(parts) > 3 and parts[1] in [re.sub("[%:]", lambda found: _ESCAPES[found[0]], one) for one in tenants]
+    return len(parts) > 3 and parts[1] in map(escaped_part, tenants)
 
 
 def _matches(key: str, patterns: Iterable[str]) -> bool:

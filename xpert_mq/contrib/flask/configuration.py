@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -13,7 +12,7 @@ from werkzeug.utils import import_string
 from xpert_mq.contrib.tenants import Finders
 from xpert_mq.errors import SettingsError
 from xpert_mq.service import managed_queue
-from xpert_mq.settings import Settings
+from xpert_mq.settings import Settings, closest_hint
 
 #: XPERT_MQ_USER, XPERT_MQ_TENANT, XPERT_MQ_ORGANIZATION, XPERT_MQ_PRINCIPAL, XPERT_MQ_ALLOWS.
 _FINDERS = {f"XPERT_MQ_{field.name.upper()}": field.name for field in fields(Finders)}
@@ -32,9 +31,7 @@ def apply_settings(config: Mapping[str, Any]) -> None:
     """
     for key in config:
         if key.startswith("XPERT_MQ_") and key not in _KNOWN:
-            close = difflib.get_close_matches(key, _KNOWN, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise SettingsError(f"unknown key {key!r} in the Flask config{hint}")
+            raise SettingsError(f"unknown key {key!r} in the Flask config{closest_hint(key, _KNOWN)}")
     named = dict(_named(config))
     if not named:
         return

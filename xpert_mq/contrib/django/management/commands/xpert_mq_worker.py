@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser, handle_default_options
 
+from xpert_mq.cli.worker import worker_command
 from xpert_mq.service import managed_queue
 
 
@@ -52,6 +53,4 @@ class Command(BaseCommand):
 
 def _command(options: dict[str, Any], others: Sequence[str]) -> list[str]:
     queues = [managed_queue.settings.queue_name(name) for name in options["execution_pool"]]
-    given = {"-Q": ",".join(queues), "--concurrency": options["concurrency"], "--pool": options["pool"]}
-    words = [str(word) for option, value in given.items() if value for word in (option, value)]
-    return [sys.executable, "-m", "celery", "-A", "xpert_mq", "worker", *words, *others]
+    return worker_command(queues, options["concurrency"], options["pool"], others)
