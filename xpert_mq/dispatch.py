@@ -220,8 +220,8 @@ def _outcome_of(service: ManagedQueueService, claim: Claim) -> _Completed | Base
     try:
         handler = registry.resolve(envelope.scope_key, envelope.plugin_name, envelope.queue_name, envelope.job_name)
         context.check_actor(envelope)
-        with context.restored(envelope, _user_of(service, envelope)):
-            result = _call(handler, _job(service, claim), _context_of(envelope))
+        with context.restored(envelope):
+            result = _call(service, handler, claim)
         return _completed(claim, result, service.settings.payload_limit)
     except _ENDING:
         raise
@@ -259,29 +259,46 @@ def _is_signal(error: BaseException) -> bool:
     return isinstance(error, SystemExit) and isinstance(error.code, int) and -256 < error.code < -128
 
 
-def _user_of(service: ManagedQueueService, envelope: Envelope) -> Any:
-    """The job's user, loaded afresh in the tenant's context; None where no loader is set, or the job has no user."""
-    if envelope.user_id is None or not service.settings.user_loader:
+def _call(service: ManagedQueueService, handler: Handler, claim: Claim) -> Any:
+    envelope, job, job_context = claim.envelope, _job(service, claim), _context_of(claim.envelope)
+    if handler.is_async:
+        with context.restored(envelope, _user_for_async(service, envelope, job_context)):
+            return eventloop.run_in_loop(_awaited(lambda: handler.call(job, job_context), job_context))
+    with (
+        registry.wrapped(job_context),
+        context.restored(envelope, _user_of(service, envelope, job_context)),
+    ):
+        result = handler.call(job, job_context)
+    # Whatever can be awaited: a plain function may give the coroutine of another.
+    return eventloop.run_in_loop(_awaited(lambda: result, job_context)) if inspect.isawaitable(result) else result
+
+
+def _user_for_async(service: ManagedQueueService, envelope: Envelope, job_context: JobContext) -> Any:
+    """Loaded in this thread, since a loader may block, and so in wrappers of its own."""
+    if _loader_for(service, envelope) is None:
         return None
-    with context.restored(envelope):
-        user = context.load_user_function(service.settings.user_loader)(envelope.user_id, envelope.tenant_id)
-        if inspect.isawaitable(user):
-            user = eventloop.run_in_loop(user)
+    with registry.wrapped(job_context):
+        return _user_of(service, envelope, job_context)
+
+
+def _loader_for(service: ManagedQueueService, envelope: Envelope) -> str | None:
+    return service.settings.user_loader if envelope.user_id is not None else None
+
+
+def _user_of(service: ManagedQueueService, envelope: Envelope, job_context: JobContext) -> Any:
+    """The job's user, loaded afresh; None where no loader is set, or the job has no user."""
+    loader = _loader_for(service, envelope)
+    if loader is None:
+        return None
+    user = found = context.load_user_function(loader)(envelope.user_id, envelope.tenant_id)
+    if inspect.isawaitable(found):
+        user = eventloop.run_in_loop(_awaited(lambda: found, job_context))
     if user is None:
         raise ManagedQueueError(f"the user {envelope.user_id!r} of the job is gone")
     loaded = context.RequestContext(user=user).user_id
     if loaded not in (None, envelope.user_id):
         raise ScopeMismatchError("user_id", loaded, envelope.user_id, where="the job: the loader gave another user")
     return user
-
-
-def _call(handler: Handler, job: ManagedQueueJob[Any], job_context: JobContext) -> Any:
-    if handler.is_async:
-        return eventloop.run_in_loop(_awaited(lambda: handler.call(job, job_context), job_context))
-    with registry.wrapped(job_context):
-        result = handler.call(job, job_context)
-    # Whatever can be awaited: a plain function may give the coroutine of another.
-    return eventloop.run_in_loop(_awaited(lambda: result, job_context)) if inspect.isawaitable(result) else result
 
 
 async def _awaited(make: Callable[[], Any], job_context: JobContext) -> Any:

@@ -252,9 +252,11 @@ class HandlerRegistry:
         return found
 
     def add_wrapper(self, make: Wrapper, amake: AsyncWrapper | None = None) -> Callable[[], None]:
-        """Enter a context manager around every call of a handler, within those that were added before.
+        """Enter a context manager around every call of a handler and the loading of its job's user, within those that
+        were added before.
 
         It is entered in the thread in which a sync handler runs, and in the task of an async one, in the job's context.
+        The user of an async handler's job is loaded before, inside wrappers of its own: a loader may block.
         What it raises, also at its exit, fails the try; what the handler raises it must let through.
 
         Args:

@@ -94,6 +94,14 @@ def load_plugins(settings: Settings, registry: HandlerRegistry) -> list[LoadedPl
     return load.run(settings, registry)
 
 
+def register_declared(target: Any, registry: HandlerRegistry) -> Callable[[], None]:
+    """Register a decorated function, or an instance of a decorated class, as for one that a plugin declares.
+
+    Returns a function that removes the registration. Raises InvalidHandlerError.
+    """
+    return registry.register_processor(_instance(target))
+
+
 class _Load:
     """The one load of a registry. Other threads wait for it; its own does not, should a plugin load plugins itself."""
 
@@ -128,7 +136,7 @@ class _Load:
         fresh = [target for target in targets if id(target) not in self._seen]
         with ExitStack() as undo:
             for target in fresh:
-                undo.callback(registry.register_processor(_instance(target)))
+                undo.callback(register_declared(target, registry))
             undo.pop_all()
         self._seen.update((id(target), target) for target in fresh)
         return targets

@@ -181,6 +181,10 @@ class ManagedQueueService:
         replies = await self.async_executor.run_many([one.call for one in pending])
         return [one.result(reply) for one, reply in zip(pending, replies, strict=True)]
 
+    def prepare(self, job: object = None, /, **fields: Any) -> PreparedJob:
+        """Check and encode an enqueue, to be sent later or by another process."""
+        return PreparedJob(self, self._pending(job, fields))
+
     def send_prepared(self, jobs: Sequence[PreparedJob]) -> list[EnqueueResult | JobIdConflictError]:
         """Send jobs of this service that a commit hook took, in few round trips; results in the order given.
 
@@ -426,7 +430,7 @@ class _Pending:
 
 
 class PreparedJob:
-    """An enqueue that is checked and encoded, and still to be sent: what a CommitHook takes.
+    """An enqueue that is checked and encoded, and still to be sent: what a CommitHook takes, and `prepare` gives.
 
     Sending it again is safe, also from another process by its text: it stays the same call. Only if its job is gone by
     then (its retention is over, or it was cancelled more than some seconds ago) it runs once more.

@@ -152,6 +152,8 @@ class Keys:
         #: What jobs are parked at, by queue and limit; and for each the jobs, by admission time.
         self.parked = f"{prefix}:parked"
         self.parked_at = f"{prefix}:parked:"
+        #: Ledgers of what was taken over from other queues: sets of their jobs.
+        self.adopted = f"{prefix}:adopted:"
         #: Of kombu, for what is not of the pools' queues.
         self.unacked = f"{prefix}:unacked"
         self.unacked_index = f"{prefix}:unacked_index"

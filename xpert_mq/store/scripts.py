@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 #: The shared parts, by the name that a head's INCLUDE gives.
-_PARTS = ("record", "message", "limits", "ending", "recovery")
+_PARTS = ("record", "message", "limits", "adding", "ending", "recovery")
 
 #: In a head, of a script without keys of its own.
 _NONE = "-"

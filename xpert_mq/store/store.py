@@ -143,6 +143,10 @@ class Store:
         return self._script("add")
 
     @functools.cached_property
+    def _adopt(self) -> Script:
+        return self._script("adopt")
+
+    @functools.cached_property
     def _claim(self) -> Script:
         return self._script("claim")
 
@@ -269,6 +273,16 @@ class Store:
             "resend": 0,
         }
         return Call(self._add, values, _parse_added, job_id)
+
+    def adopt(self, add: Call[Added], ledger: str, source: str, made: int) -> Call[Added | None]:
+        """What `add` would record; None when the ledger has the source already.
+
+        Args:
+            made: tries that have ended already.
+        """
+        values = {name: value for name, value in add.values.items() if name not in ("headers", "resend")}
+        values.update(ledger=self.keys.adopted + ledger, source=source, made=made)
+        return Call(self._adopt, values, _parse_adopted, add.job_id)
 
     def claim(self, token: str, generation: int, queue: str, node: str, nonce: str | None = None) -> Call[Claim | None]:
         """Take the job for one try on the node; None when this hand-out of it is no longer the latest, or is taken, or
@@ -624,6 +638,10 @@ def _parse_added(reply: bytes) -> Added:
     state: Any
     outcome, state, *holder = reply.decode().split(" ", 2)
     return Added(outcome, state, Envelope.from_json(holder[0]) if holder else None)
+
+
+def _parse_adopted(reply: bytes) -> Added | None:
+    return None if reply == b"already" else _parse_added(reply)
 
 
 def _parse_claim(token: str, nonce: str, node: str, queue: str, reply: Sequence[Any]) -> Claim | None:

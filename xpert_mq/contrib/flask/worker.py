@@ -14,7 +14,7 @@ from flask import Flask
 from flask.cli import ScriptInfo
 
 from xpert_mq.handlers import declared, registry
-from xpert_mq.plugins import _instance
+from xpert_mq.plugins import register_declared
 from xpert_mq.service import managed_queue
 
 
@@ -33,4 +33,4 @@ def handlers_of(app: Flask) -> Iterator[Any]:
 
 
 for target in handlers_of(load_app()):
-    registry.register_processor(_instance(target))
+    register_declared(target, registry)
