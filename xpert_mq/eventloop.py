@@ -65,6 +65,11 @@ def _running_loop() -> asyncio.AbstractEventLoop:
         return _loop
 
 
+def is_running() -> bool:
+    """Whether this process has started its loop."""
+    return _loop is not None and _pid == os.getpid()
+
+
 def _new_loop() -> asyncio.AbstractEventLoop:
     if not gevent_patched():
         return asyncio.new_event_loop()

@@ -276,6 +276,24 @@ class HandlerRegistry:
 
         return remove
 
+    def adopt(self, handlers: Iterable[Handler]) -> None:
+        """Take handlers of another registry. One that is registered already for the same stays."""
+        with self._lock:
+            for handler in handlers:
+                self._handlers.setdefault(handler.key, handler)
+
+    @contextmanager
+    def put_back(self) -> Iterator[None]:
+        """Handlers and wrappers are after the block what they were before it: for tests."""
+        with self._lock:
+            handlers, wrappers = dict(self._handlers), self._wrappers
+        try:
+            yield
+        finally:
+            with self._lock:
+                # One step, since `resolve` takes no lock.
+                self._handlers, self._wrappers = handlers, wrappers
+
     @contextmanager
     def wrapped(self, context: JobContext) -> Iterator[None]:
         """All wrappers, for a sync handler."""

@@ -329,6 +329,14 @@ class ManagedQueueService:
         while self._redis:
             self._redis.popitem()[1].close()
 
+    async def aclose(self) -> None:
+        """Closes the connections that coroutines of the running loop have used; the next call opens new ones."""
+        client = self._async_redis.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+        if "async_executor" in self.__dict__:
+            await self.async_executor.close()
+
     async def _prepared(self) -> None:
         if not self.store.hands_out:
             await asyncio.to_thread(self.store.prepare)

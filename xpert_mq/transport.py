@@ -271,6 +271,20 @@ class Channel(kombu_redis.Channel):
         self._brpop_sent_at = monotonic()
         connection.send_packed_command([b"".join(commands)])
 
+    def fetch(self) -> bool:
+        """Asks for messages once, without a wait, and delivers them: for a consumer that has no event loop.
+
+        Returns whether to ask again: it got all that it could take, or the server did not know the script.
+        """
+        client = self.client
+        if client.connection is None:
+            client.connection = client.connection_pool.get_connection()
+        self._more = True
+        self._brpop_start()
+        with contextlib.suppress(Empty):
+            self._brpop_read()
+        return self._more
+
     def _brpop_read(self, **options: Any) -> bool:
         """Delivers what a fetch has taken. Raises Empty, as kombu expects, when that is nothing."""
         if not self._expected:
@@ -334,6 +348,8 @@ class Channel(kombu_redis.Channel):
             self._expected.pop(0)
         if reply == b"gone":
             node.renew(self._asking)
+            return None
+        if reply is None:
             return None
         node.known(self._asking)
         if reply == b"more":

@@ -364,6 +364,10 @@ class AsyncExecutor:
                 await asyncio.sleep(run.pause(error))
         return run.results()
 
+    async def close(self) -> None:
+        """Closes the running loop's idle connections; the next call opens new ones."""
+        await _disconnect_all(self._free.get(asyncio.get_running_loop(), deque()))
+
     async def _step(self, run: _Run) -> None:
         free = await self._free_connections()
         connection = free.pop() if free and run.failures == 0 else self._class(**self._options)
