@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from xpert_mq.errors import InvalidJobError, ManagedQueueError
 from xpert_mq.models import JobState
-from xpert_mq.service import ManagedQueueService, managed_queue
+from xpert_mq.service import ManagedQueueService, PreparedJob, managed_queue
 from xpert_mq.store.connection import Call
 from xpert_mq.store.store import Added
 
@@ -18,12 +18,12 @@ class Adoption:
     """A job of another queue.
 
     Attributes:
-        job: what `enqueue` takes as one mapping.
+        job: what `enqueue` takes as one mapping, or what the service's `prepare` has made of it.
         source_id: what the ledger notes; no other job of the other queue has it.
         attempts_made: tries that have ended there, of the job's `attempts`.
     """
 
-    job: Mapping[str, Any]
+    job: Mapping[str, Any] | PreparedJob
     source_id: str
     attempts_made: int = 0
 
@@ -86,10 +86,11 @@ class AdoptionLedger:
                 raise InvalidJobError("source_id is missing", field="source_id")
             if isinstance(made, bool) or not isinstance(made, int) or made < 0:
                 raise InvalidJobError(f"attempts_made must be 0 or more, not {made!r}", field="attempts_made")
-            add = self._service.prepare(adoption.job).pending.call
+            job = adoption.job
+            prepared = job if isinstance(job, PreparedJob) else self._service.prepare(job)
         except ManagedQueueError as error:
             raise error.at(index) from error.__cause__
-        return self._service.store.adopt(add, self._name, adoption.source_id, made)
+        return self._service.store.adopt(prepared.pending.call, self._name, adoption.source_id, made)
 
 
 def _adopted(call: Call[Added | None], added: Added | None) -> Adopted:

@@ -87,8 +87,13 @@ class ManagedQueueService:
     @functools.cached_property
     def settings(self) -> Settings:
         """What this service runs with."""
+        return self.given_settings or get_settings()
+
+    @property
+    def given_settings(self) -> Settings | None:
+        """What it was given, by `configure` or when it was made; None where the process' own settings count."""
         given = self._given_settings
-        return (given() if callable(given) else given) or get_settings()
+        return given() if callable(given) else given
 
     def configure(self, settings: Settings | Callable[[], Settings] | None) -> None:
         """Run with these settings from now on, for frameworks when they start.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -187,6 +188,15 @@ class Settings(BaseSettings):
                 f"dead between two beats; got {self.node_timeout:g} s and {self.heartbeat_interval:g} s"
             )
         return self
+
+    def environment(self, names: Iterable[str]) -> dict[str, str]:
+        """These fields as variables of the environment, for another process."""
+        found = {}
+        for name in names:
+            value = getattr(self, name)
+            text = ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+            found[self._variable(name)] = text
+        return found
 
     @property
     def safe_redis_url(self) -> str:

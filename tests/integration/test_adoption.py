@@ -57,6 +57,13 @@ def test_tries_that_were_made_elsewhere_count(worker: PretendWorker, ledger: Ado
     assert (claim.attempts_made, claim.opts.attempts, claim.opts.backoff_before(3)) == (2, 3, 400)
 
 
+def test_prepared_job_is_adopted(worker: PretendWorker, ledger: AdoptionLedger) -> None:
+    prepared = worker.service.prepare(JOB, job_id="id", delay_ms=60_000)
+
+    assert ledger.adopt_many([Adoption(prepared, "1", attempts_made=1)]) == [Adopted("id", "adopted", "delayed")]
+    assert worker.job("id").attempts_made == 1
+
+
 def test_job_in_its_backoff_stays_delayed(worker: PretendWorker, ledger: AdoptionLedger) -> None:
     assert ledger.adopt_many([adoption("id", attempts_made=1, attempts=3, delay_ms=60_000)])[0].state == "delayed"
 

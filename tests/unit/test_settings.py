@@ -232,3 +232,12 @@ def test_get_settings_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert get_settings() is first
     get_settings.cache_clear()
     assert get_settings().prefix == "later"
+
+
+def test_settings_as_an_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(redis_url="redis://elsewhere:1/2", plugins=("a", "b.c"), node_timeout=7.5, pools=("default",))
+
+    for variable, text in settings.environment(Settings.model_fields).items():
+        monkeypatch.setenv(variable, text)
+
+    assert Settings() == settings
