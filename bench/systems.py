@@ -18,10 +18,10 @@ from xpert_mq.inspector import Inspector
 from xpert_mq.store.keys import pool_keys
 from xpert_mq.store.listing import JobFilter
 
-Pool = Literal["solo", "threads", "prefork", "gevent"]
+Pool = Literal["solo", "threads", "prefork", "asyncio", "gevent"]
 
 #: Of a worker, by pool; two processes for two cores.
-CONCURRENCY: dict[Pool, int] = {"solo": 1, "threads": 10, "prefork": 2, "gevent": 10}
+CONCURRENCY: dict[Pool, int] = {"solo": 1, "threads": 10, "prefork": 2, "asyncio": 10, "gevent": 10}
 
 #: Jobs in one call of `enqueue_many`.
 BULK = 500
@@ -91,13 +91,14 @@ class System(ABC):
     def worker_command(self, pool: Pool) -> list[str]:
         """The command that starts a worker."""
         application, _ = self.worker()
-        options = ["--pool", pool, "--concurrency", str(CONCURRENCY[pool]), "--loglevel", "WARNING"]
+        kind = "custom" if pool == "asyncio" else pool
+        options = ["--pool", kind, "--concurrency", str(CONCURRENCY[pool]), "--loglevel", "WARNING"]
         return [sys.executable, "-m", "celery", *application, "worker", *options]
 
     def worker_environment(self) -> dict[str, str]:
         """The environment of that command."""
         # Celery warns of root, under which containers run.
-        quiet = {"PYTHONWARNINGS": "ignore"}
+        quiet = {"PYTHONWARNINGS": "ignore", "CELERY_CUSTOM_WORKER_POOL": "xpert_mq.worker.asyncio_pool:TaskPool"}
         return {**os.environ, **quiet, STAMPS_VARIABLE: str(self.stamps.path), **self.worker()[1]}
 
 

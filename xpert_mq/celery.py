@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import click
-from celery import Celery
+from celery import Celery, _state, signals
 from celery.app.registry import TaskRegistry
 from celery.loaders.app import AppLoader
 from celery.result import AsyncResult
@@ -70,6 +70,7 @@ class Loader(AppLoader):
         """Before the pool starts: children inherit what is loaded here."""
         _import_from_here()
         load_plugins(managed_queue.settings, registry)
+        _keep_host_current()
         running.share()
 
 
@@ -216,6 +217,21 @@ def _imported(name: str) -> ModuleType:
         raise SettingsError(
             f"the Celery configuration {name} can't be imported: {type(error).__name__}: {error}"
         ) from error
+
+
+def _keep_host_current() -> None:
+    """The host's Celery application, where it has one, stays the current one: handlers may call its shared tasks."""
+    own = _state._tls.current_app or _state.default_app
+    if own is None or own is app:
+        return
+
+    def put_back(**_: Any) -> None:
+        # A worker makes its application the current one of all threads.
+        own.set_current()
+        own.set_default()
+
+    for signal in (signals.worker_ready, signals.worker_process_init):
+        signal.connect(put_back, weak=False)
 
 
 def _import_from_here() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import inspect
 import logging
 import signal
@@ -203,7 +204,10 @@ class DispatchTask(Task):
                     return
 
     def _run_long(self, call: Call[Any]) -> Any:
-        return self.service.executor.run(call, timeout=self.service.settings.node_timeout)
+        timeout = self.service.settings.node_timeout
+        if eventloop.is_spawned():
+            return eventloop.wait_for(self.service.async_executor.submit(call, timeout=timeout))
+        return self.service.executor.run(call, timeout=timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +268,16 @@ def _call(service: ManagedQueueService, handler: Handler, claim: Claim) -> Any:
     if handler.is_async:
         with context.restored(envelope, _user_for_async(service, envelope, job_context)):
             return eventloop.run_in_loop(_awaited(lambda: handler.call(job, job_context), job_context))
+    return eventloop.in_thread(functools.partial(_call_sync, service, handler, envelope, job, job_context))
+
+
+def _call_sync(
+    service: ManagedQueueService,
+    handler: Handler,
+    envelope: Envelope,
+    job: ManagedQueueJob[Any],
+    job_context: JobContext,
+) -> Any:
     with (
         registry.wrapped(job_context),
         context.restored(envelope, _user_of(service, envelope, job_context)),
@@ -274,11 +288,15 @@ def _call(service: ManagedQueueService, handler: Handler, claim: Claim) -> Any:
 
 
 def _user_for_async(service: ManagedQueueService, envelope: Envelope, job_context: JobContext) -> Any:
-    """Loaded in this thread, since a loader may block, and so in wrappers of its own."""
+    """Loaded in a thread, since a loader may block, and so in wrappers of its own."""
     if _loader_for(service, envelope) is None:
         return None
-    with registry.wrapped(job_context):
-        return _user_of(service, envelope, job_context)
+
+    def load() -> Any:
+        with registry.wrapped(job_context):
+            return _user_of(service, envelope, job_context)
+
+    return eventloop.in_thread(load)
 
 
 def _loader_for(service: ManagedQueueService, envelope: Envelope) -> str | None:

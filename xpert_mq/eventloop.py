@@ -1,7 +1,8 @@
 """The one event loop of a worker process, in a thread of its own, on which async handlers run.
 
 Handlers' clients and connections so live on between jobs. Threads and greenlets of the pool wait for the coroutine's
-end.
+end. In the pool `asyncio` the jobs themselves run on the loop, each in a greenlet, so that one that waits holds no
+thread: Celery's tracer is no coroutine, and needs not be one.
 """
 
 from __future__ import annotations
@@ -13,10 +14,94 @@ import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+try:
+    from greenlet import getcurrent, greenlet
+except ImportError:  # without gevent and the pool `asyncio`
+    greenlet = object
+
+    def getcurrent() -> Any:
+        """Never one of ours."""
+
+
 T = TypeVar("T")
+
+
+class Spawned(greenlet):
+    """A sync function that runs in the loop's thread: `switch` starts it.
+
+    Args:
+        run: the function. Whatever it raises belongs to the loop, so it should raise nothing.
+        threads: where it has blocking calls made.
+    """
+
+    def __init__(self, run: Callable[[], object], threads: Executor) -> None:
+        super().__init__(run)
+        self.threads = threads
+        #: What it waits for, and whether that is a thread.
+        self.awaits: asyncio.Future[Any] | None = None
+        self.blocks = False
+
+
+def is_spawned() -> bool:
+    """Whether the caller is such a function, and must not block."""
+    return type(getcurrent()) is Spawned
+
+
+def wait_for(future: asyncio.Future[T]) -> T:
+    """For a spawned function: the loop goes on until the future is done; its result, or its exception."""
+    me = getcurrent()
+    me.awaits = future
+
+    def go_on(_: object) -> None:
+        # Not when it has been ended meanwhile.
+        if me.awaits is future:
+            me.switch()
+
+    future.add_done_callback(go_on)
+    try:
+        me.parent.switch()
+    finally:
+        me.awaits = None
+    return future.result()
+
+
+def in_thread(call: Callable[[], T]) -> T:
+    """What the call gives, made where it may block: in a thread for a spawned function, else right here."""
+    if not is_spawned():
+        return call()
+    me = getcurrent()
+    # Boxed: not everything that a handler raises can go through a future of asyncio's.
+    made = asyncio.get_running_loop().run_in_executor(me.threads, contextvars.copy_context().run, _boxed, call)
+    me.blocks = True
+    try:
+        result: T = _unboxed(wait_for(made))
+    finally:
+        me.blocks = False
+    return result
+
+
+def _boxed(call: Callable[[], T]) -> tuple[T | None, BaseException | None]:
+    try:
+        return call(), None
+    except BaseException as error:  # noqa: BLE001 - raised where the box is opened
+        return None, error
+
+
+async def _aboxed(awaitable: Awaitable[T]) -> tuple[T | None, BaseException | None]:
+    try:
+        return await awaitable, None
+    except BaseException as error:  # noqa: BLE001 - raised where the box is opened
+        return None, error
+
+
+def _unboxed(box: tuple[T | None, BaseException | None]) -> Any:
+    value, error = box
+    if error is not None:
+        raise error
+    return value
 
 
 def run_in_loop(awaitable: Awaitable[T]) -> T:
@@ -25,6 +110,8 @@ def run_in_loop(awaitable: Awaitable[T]) -> T:
 
     An exception that ends the wait itself (a time limit, a shutdown) cancels the coroutine.
     """
+    if is_spawned():
+        return _run_here(awaitable)
     future: Future[T] = Future()
     context = contextvars.copy_context()
     task: list[asyncio.Task[None]] = []
@@ -41,7 +128,7 @@ def run_in_loop(awaitable: Awaitable[T]) -> T:
     def start() -> None:
         task.append(loop.create_task(carry(), context=context))
 
-    loop = _running_loop()
+    loop = running_loop()
     loop.call_soon_threadsafe(start)
     try:
         return _wait(future)
@@ -51,12 +138,24 @@ def run_in_loop(awaitable: Awaitable[T]) -> T:
         raise
 
 
+def _run_here(awaitable: Awaitable[T]) -> T:
+    task = asyncio.get_running_loop().create_task(_aboxed(awaitable), context=contextvars.copy_context())
+    try:
+        box = wait_for(task)
+    except BaseException:
+        task.cancel()
+        raise
+    result: T = _unboxed(box)
+    return result
+
+
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _pid: int | None = None
 
 
-def _running_loop() -> asyncio.AbstractEventLoop:
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The process' loop, which is started if it does not run yet."""
     global _loop, _pid
     with _lock:
         if _loop is None or _pid != os.getpid():

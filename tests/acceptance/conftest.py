@@ -12,7 +12,7 @@ import pytest
 from tests.acceptance.deployment import Deployment
 from xpert_mq.embedded import EmbeddedServer
 
-POOLS = ("prefork", "threads", "solo", "gevent")
+POOLS = ("prefork", "threads", "asyncio", "solo", "gevent")
 DeploymentFactory = Callable[..., Deployment]
 
 

@@ -52,6 +52,8 @@ class Deployment:
 
     def worker(self, *options: str, pool: str = "threads", wait: bool = True, fast: bool = True, **env: str) -> Worker:
         """Starts a worker; by default waits until it is ready. `fast` leaves out what only several nodes need."""
+        if pool == "asyncio":
+            pool, env = "custom", {"CELERY_CUSTOM_WORKER_POOL": "xpert_mq.worker.asyncio_pool:TaskPool", **env}
         options = ("-P", pool, *(("--without-mingle", "--without-gossip") if fast else ()), *options)
         name = next(self._names)
         command = ("worker", "-n", f"{name}@test", "-l", "INFO", *options)

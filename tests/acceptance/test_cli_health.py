@@ -44,7 +44,7 @@ def wait_for_default(site: Deployment, code: int, warning: str | None) -> dict[s
     return found
 
 
-@pytest.mark.parametrize("pool", ["threads", slow("prefork"), slow("solo"), slow("gevent")])
+@pytest.mark.parametrize("pool", ["threads", slow("prefork"), slow("solo"), slow("asyncio"), slow("gevent")])
 def test_over_the_life_of_a_worker(site: Deployment, pool: str) -> None:
     assert health(site).returncode == 1
     worker = site.worker(pool=pool)

@@ -23,14 +23,14 @@ def works(deployment: Deployment, pool: str) -> None:
     assert "pong" in deployment.celery("inspect", "ping").stdout
 
 
-@pytest.mark.parametrize("pool", ["prefork", slow("gevent")])
+@pytest.mark.parametrize("pool", ["prefork", slow("asyncio"), slow("gevent")])
 def test_unix_socket(deploy: DeploymentFactory, server_factory: ServerFactory, pool: str) -> None:
     server = server_factory(password=PASSWORD)
 
     works(deploy(server, url=server.unix_url), pool)
 
 
-@pytest.mark.parametrize("pool", ["prefork", slow("gevent")])
+@pytest.mark.parametrize("pool", ["prefork", slow("asyncio"), slow("gevent")])
 def test_tls(deploy: DeploymentFactory, server_factory: ServerFactory, tmp_path: Path, pool: str) -> None:
     require_redis()
     authority = trustme.CA()

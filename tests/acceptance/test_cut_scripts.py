@@ -39,7 +39,7 @@ def _run_cut(site: Deployment, cutter: Proxy, script: Script, where: Cut, queue:
     assert [site.finished(one, timeout=20).state for one in after] == ["completed"] * 2
 
 
-@pytest.mark.parametrize("pool", ["threads", slow("prefork"), slow("solo"), slow("gevent")])
+@pytest.mark.parametrize("pool", ["threads", slow("prefork"), slow("solo"), slow("asyncio"), slow("gevent")])
 @pytest.mark.parametrize("where", [slow("before"), "after"])
 def test_connections_cut_at_a_script(
     deploy: DeploymentFactory, cutter: tuple[Proxy, Any], pool: str, where: Cut

@@ -39,7 +39,7 @@ def _let_hang(site: Deployment, worker: Worker, pool: str) -> list[str]:
     return [hanging]
 
 
-@pytest.mark.parametrize("pool", ["threads", slow("prefork"), slow("gevent")])
+@pytest.mark.parametrize("pool", ["threads", slow("prefork"), slow("asyncio"), slow("gevent")])
 def test_hanging_loop(site: Deployment, pool: str) -> None:
     hanging = site.worker(pool=pool)
     running = [site.enqueue("work", HANGING, queue=queue) for queue in ("sync", "async")]

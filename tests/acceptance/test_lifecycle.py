@@ -35,7 +35,7 @@ def _deployment(server: EmbeddedServer, folder: Path, **env: str) -> Deployment:
     return Deployment(server, folder, **PLUGINS, **env)
 
 
-@pytest.fixture(scope="module", params=["threads", slow("prefork"), slow("solo"), slow("gevent")])
+@pytest.fixture(scope="module", params=["threads", slow("prefork"), slow("solo"), slow("asyncio"), slow("gevent")])
 def site(
     request: pytest.FixtureRequest, server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
@@ -427,12 +427,12 @@ def test_revoke_is_a_cancel_and_touches_no_later_job_of_the_id(lives: Deployment
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", "asyncio", "gevent"])
 def test_terminated_job_is_not_cancelled_but_runs_again(deploy: DeploymentFactory, pool: str) -> None:
     """`terminate` ends the try, whose job is then as one whose process has died."""
     site = deploy(**PLUGINS, **BEATS)
     site.worker(pool=pool)
-    job_id = site.enqueue("wait", 30)
+    job_id = site.enqueue("wait", 30, queue="async" if pool == "asyncio" else "sync")
     wait_for(lambda: site.notes(job_id), "the first try to start")
     task_id = task_id_of(site, job_id)
 
@@ -446,11 +446,11 @@ def test_terminated_job_is_not_cancelled_but_runs_again(deploy: DeploymentFactor
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pool", ["prefork", "gevent"])
+@pytest.mark.parametrize("pool", ["prefork", "asyncio", "gevent"])
 def test_job_that_is_terminated_twice_has_stalled_too_often(deploy: DeploymentFactory, pool: str) -> None:
     site = deploy(**PLUGINS, **BEATS)
     site.worker(pool=pool)
-    job_id = site.enqueue("wait", 30)
+    job_id = site.enqueue("wait", 30, queue="async" if pool == "asyncio" else "sync")
     for tries in (1, 2):
         wait_for(lambda: len(_starts(site, job_id)) == tries, "a try to start")  # noqa: B023 # waited for here
         _control(site, "terminate", "SIGTERM", task_id_of(site, job_id))

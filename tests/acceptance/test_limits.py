@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import DeploymentFactory
+from tests.acceptance.conftest import DeploymentFactory, slow
 from tests.acceptance.deployment import Deployment
 from tests.acceptance.nodes import wait_for
 
-POOLS = pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
+POOLS = pytest.mark.parametrize("pool", ["prefork", "threads", slow("asyncio"), "gevent"])
 PLUGINS = "tests.acceptance.plugin,tests.acceptance.limited"
 
 

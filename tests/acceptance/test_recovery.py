@@ -126,7 +126,7 @@ def test_child_killed_idle(site: Deployment) -> None:
     assert site.run("echo").state == "completed"
 
 
-@pytest.mark.parametrize("pool", ["prefork", slow("threads"), slow("solo"), slow("gevent")])
+@pytest.mark.parametrize("pool", ["prefork", slow("threads"), slow("solo"), slow("asyncio"), slow("gevent")])
 def test_killed_node(site: Deployment, pool: str) -> None:
     doomed = site.worker(pool=pool, MANAGED_QUEUE_CONCURRENCY="2")
     slots = 1 if pool == "solo" else 2
@@ -149,7 +149,7 @@ def test_killed_node(site: Deployment, pool: str) -> None:
     assert "is dead" in other.logs()
 
 
-@pytest.mark.parametrize("pool", ["prefork", slow("threads"), slow("solo"), slow("gevent")])
+@pytest.mark.parametrize("pool", ["prefork", slow("threads"), slow("solo"), slow("asyncio"), slow("gevent")])
 def test_frozen_node(site: Deployment, pool: str) -> None:
     frozen = site.worker(pool=pool)
     running = site.hold("frozen")
@@ -171,7 +171,7 @@ def test_frozen_node(site: Deployment, pool: str) -> None:
     assert len(_starts(site, "frozen")) == 2
 
 
-@pytest.mark.parametrize("pool", ["prefork", slow("threads"), slow("solo"), slow("gevent")])
+@pytest.mark.parametrize("pool", ["prefork", slow("threads"), slow("solo"), slow("asyncio"), slow("gevent")])
 @QUEUES
 def test_sigterm_job_longer_than_the_timeout(site: Deployment, pool: str, queue: str) -> None:
     old = site.worker(pool=pool)
@@ -190,7 +190,7 @@ def test_sigterm_job_longer_than_the_timeout(site: Deployment, pool: str, queue:
     assert "is dead" not in other.logs()
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", slow("solo"), slow("gevent")])
+@pytest.mark.parametrize("pool", ["prefork", "threads", slow("solo"), slow("asyncio"), slow("gevent")])
 @QUEUES
 def test_sigquit(site: Deployment, pool: str, queue: str) -> None:
     old = site.worker(pool=pool, XPERT_MQ_MAX_STALLED="0")
@@ -210,7 +210,7 @@ def test_sigquit(site: Deployment, pool: str, queue: str) -> None:
     assert [site.finished(job_id).state for job_id in fetched] == ["completed"] * 3
 
 
-@pytest.mark.parametrize("pool", ["prefork", slow("threads"), slow("solo"), slow("gevent")])
+@pytest.mark.parametrize("pool", ["prefork", slow("threads"), slow("solo"), slow("asyncio"), slow("gevent")])
 def test_sigint_twice(site: Deployment, pool: str) -> None:
     """What Ctrl-C twice does."""
     old = site.worker(pool=pool)

@@ -14,7 +14,7 @@ INTERVAL, TIMEOUT = 0.2, 2.0
 BEATS = {"XPERT_MQ_HEARTBEAT_INTERVAL": str(INTERVAL), "XPERT_MQ_NODE_TIMEOUT": str(TIMEOUT)}
 
 
-@pytest.mark.parametrize("pool", ["threads", slow("prefork"), slow("gevent")])
+@pytest.mark.parametrize("pool", ["threads", slow("prefork"), slow("asyncio"), slow("gevent")])
 def test_job_that_ends_while_redis_is_away_for_long(
     deploy: DeploymentFactory, server_factory: ServerFactory, pool: str
 ) -> None:

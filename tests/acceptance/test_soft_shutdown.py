@@ -22,7 +22,7 @@ ENDING = 12.0
 #: In the log of a node that has got the signal.
 SAID = "running jobs have"
 
-POOLS = pytest.mark.parametrize("pool", ["prefork", slow("threads"), slow("gevent")])
+POOLS = pytest.mark.parametrize("pool", ["prefork", slow("threads"), slow("asyncio"), slow("gevent")])
 
 SoftSite = Callable[[float], Deployment]
 

@@ -16,7 +16,7 @@ from tests.acceptance.nodes import wait_for
 from tests.conftest import ServerFactory
 from xpert_mq import QueueUnavailableError
 
-POOLS = pytest.mark.parametrize("pool", ["prefork", "threads", slow("gevent")])
+POOLS = pytest.mark.parametrize("pool", ["prefork", "threads", slow("asyncio"), slow("gevent")])
 
 
 def test_worker_waits_for_redis(deploy: DeploymentFactory, server_factory: ServerFactory) -> None:
@@ -34,7 +34,7 @@ def test_worker_waits_for_redis(deploy: DeploymentFactory, server_factory: Serve
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("pool", ["prefork", slow("threads"), "solo", slow("gevent")])
+@pytest.mark.parametrize("pool", ["prefork", slow("threads"), "solo", slow("asyncio"), slow("gevent")])
 def test_redis_restarts_under_load(deploy: DeploymentFactory, server_factory: ServerFactory, pool: str) -> None:
     server = server_factory(appendonly=True, appendfsync="always")
     deployment = deploy(server, MANAGED_QUEUE_CONCURRENCY="4")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,11 @@ import click
 #: No `-h`: click would look for it in every letter of `-Pthreads`. As a word of its own it is found below.
 _ANYTHING = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 
-_KINDS = ("prefork", "threads", "gevent", "solo")
+_KINDS = ("prefork", "threads", "asyncio", "gevent", "solo")
+
+#: How Celery is told of a pool that is not its own: by this variable, and the name `custom`.
+_VARIABLE = "CELERY_CUSTOM_WORKER_POOL"
+_ASYNCIO = "xpert_mq.worker.asyncio_pool:TaskPool"
 
 
 @click.command(
@@ -25,6 +30,7 @@ _KINDS = ("prefork", "threads", "gevent", "solo")
     metavar="KIND",
     help=f"How it runs them: {', '.join(_KINDS)}. [default: prefork]",
 )
+@click.option("--asyncio", "pool", flag_value="asyncio", help="Short for --pool asyncio.")
 @click.argument("celery_options", nargs=-1, type=click.UNPROCESSED, metavar="")
 @click.pass_context
 def worker(
@@ -54,10 +60,24 @@ def worker(
 def worker_command(
     queues: Sequence[str], concurrency: int | None, pool: str | None, others: Sequence[str]
 ) -> list[str]:
-    """The command that this one becomes; `others` are Celery's options as they are."""
+    """The command that this process becomes; `others` are Celery's options as they are.
+
+    Puts the pool `asyncio` into the environment, where Celery looks for it.
+    """
+    if pool == "asyncio":
+        if not _has("greenlet"):
+            raise click.UsageError("the pool asyncio needs greenlet: pip install 'xpert-mq[asyncio]'")
+        os.environ[_VARIABLE], pool = _ASYNCIO, "custom"
     given = {"-Q": ",".join(queues), "--concurrency": concurrency, "--pool": pool}
     options = [str(word) for option, value in given.items() if value for word in (option, value)]
     return [sys.executable, "-m", "celery", "-A", "xpert_mq", "worker", *options, *others]
+
+
+def _has(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:  # of one that is hidden
+        return False
 
 
 def _become(command: list[str]) -> None:

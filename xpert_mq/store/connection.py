@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import os
 import re
 import ssl
@@ -187,20 +188,25 @@ class _Run:
         self._lost = self._lost or self._in_flight or lost
         self._in_flight = False
         if not _passes(error) or time.monotonic() + wait >= self._deadline:
-            raise self._unavailable() from error
+            raise self.unavailable() from error
         return wait
 
-    def _unavailable(self) -> QueueUnavailableError:
+    def unavailable(self, place: int | None = None) -> QueueUnavailableError:
+        """What is said of the open call at the place (default: the first of them)."""
         return QueueUnavailableError(
             self._settings.safe_redis_url,
             self._reason or f"no answer within {self._timeout:g} s",
-            job_id=self._calls[self.open[0]].job_id,
+            job_id=self._calls[self.open[0] if place is None else place].job_id,
             may_have_been_added=self._lost,
         )
 
+    def result(self, place: int) -> Any:
+        """The parsed reply of the call at the place."""
+        return self._calls[place].parse(self._replies[place])
+
     def results(self) -> list[Any]:
         """The parsed replies, in the order of the calls."""
-        return [call.parse(reply) for call, reply in zip(self._calls, self._replies, strict=True)]
+        return [self.result(place) for place in range(len(self._calls))]
 
 
 def too_old(version: str) -> str | None:
@@ -338,38 +344,123 @@ def _reply(connection: Any) -> Any:
         return error
 
 
+@dataclass(slots=True)
+class _Sent:
+    """A call that waits to be sent, or for its reply."""
+
+    call: Call[Any]
+    timeout: float | None
+    future: asyncio.Future[Any]
+    at: float
+
+
+class _Lane:
+    """What the coroutines of one loop share: connections, and the calls that wait while others are on their way."""
+
+    __slots__ = ("busy", "free", "minded", "waiting")
+
+    def __init__(self) -> None:
+        #: The connections are closed when the loop ends.
+        self.minded = False
+        self.free: deque[Any] = deque()
+        self.waiting: list[_Sent] = []
+        #: The task that sends.
+        self.busy: asyncio.Task[None] | None = None
+
+    def next_batch(self) -> list[_Sent]:
+        """Takes the calls that go next, all with one timeout."""
+        timeout = self.waiting[0].timeout
+        batch = [one for one in self.waiting if one.timeout == timeout][:BATCH]
+        taken = set(map(id, batch))
+        self.waiting = [one for one in self.waiting if id(one) not in taken]
+        return batch
+
+
 class AsyncExecutor:
-    """Runs calls from coroutines. Each event loop has connections of its own, closed when the loop shuts down."""
+    """Runs calls from coroutines. Each event loop has connections of its own, closed when the loop shuts down.
+
+    While a call is on its way, others wait, and then travel together: a round trip, and what it costs, is shared.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._class, self._options = connection_class_and_options(
             settings.redis_url, settings.enqueue_timeout, asynchronous=True
         )
-        self._free: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, deque[Any]] = weakref.WeakKeyDictionary()
+        self._lanes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Lane] = weakref.WeakKeyDictionary()
 
     async def run(self, call: Call[R], *, timeout: float | None = None) -> R:
         """As `Executor.run`."""
-        result: R = (await self.run_many((call,), timeout=timeout))[0]
+        result: R = await self.submit(call, timeout=timeout)
         return result
+
+    def submit(self, call: Call[R], *, timeout: float | None = None) -> asyncio.Future[R]:
+        """What `run` does, for code in the loop's thread that is no coroutine."""
+        loop = asyncio.get_running_loop()
+        lane = self._lane(loop)
+        future: asyncio.Future[R] = loop.create_future()
+        lane.waiting.append(_Sent(call, timeout, future, time.monotonic()))
+        if lane.busy is None:
+            # In no caller's context: it serves others, too.
+            lane.busy = loop.create_task(self._send(lane), context=contextvars.Context())
+        return future
 
     async def run_many(self, calls: Sequence[Call[Any]], *, timeout: float | None = None) -> list[Any]:
         """As `Executor.run_many`."""
+        lane = self._lane(asyncio.get_running_loop())
+        await self._mind_the_end(lane)
         run = _Run(self._settings, calls, timeout)
+        await self._finish(run, lane)
+        return run.results()
+
+    def _lane(self, loop: asyncio.AbstractEventLoop) -> _Lane:
+        return self._lanes.get(loop) or self._lanes.setdefault(loop, _Lane())
+
+    async def _mind_the_end(self, lane: _Lane) -> None:
+        if not lane.minded:
+            lane.minded = True
+            await at_loop_end(lambda: _disconnect_all(lane.free))
+
+    async def _send(self, lane: _Lane) -> None:
+        """Sends what waits, until nothing does."""
+        batch: Sequence[_Sent] = ()
+        try:
+            await self._mind_the_end(lane)
+            while lane.waiting:
+                batch = lane.next_batch()
+                await self._send_together(batch, lane)
+        except BaseException:  # the loop ends
+            for one in (*batch, *lane.waiting):
+                one.future.cancel()
+            raise
+        finally:
+            lane.busy = None
+
+    async def _send_together(self, batch: Sequence[_Sent], lane: _Lane) -> None:
+        run = _Run(self._settings, [one.call for one in batch], batch[0].timeout, batch[0].at)
+        cause = None
+        try:
+            await self._finish(run, lane)
+        except QueueUnavailableError as error:
+            cause = error.__cause__
+        for place, one in enumerate(batch):
+            if not one.future.done():  # who waited may have gone
+                _settle(one.future, run, place, cause)
+
+    async def _finish(self, run: _Run, lane: _Lane) -> None:
         while run.open:
             try:
                 async with asyncio.timeout(run.left()):
-                    await self._step(run)
+                    await self._step(run, lane)
             except _TROUBLE as error:
                 await asyncio.sleep(run.pause(error))
-        return run.results()
 
     async def close(self) -> None:
         """Closes the running loop's idle connections; the next call opens new ones."""
-        await _disconnect_all(self._free.get(asyncio.get_running_loop(), deque()))
+        await _disconnect_all(self._lane(asyncio.get_running_loop()).free)
 
-    async def _step(self, run: _Run) -> None:
-        free = await self._free_connections()
+    async def _step(self, run: _Run, lane: _Lane) -> None:
+        free = lane.free
         connection = free.pop() if free and run.failures == 0 else self._class(**self._options)
         try:
             await connection.connect()
@@ -382,13 +473,14 @@ class AsyncExecutor:
             raise
         free.append(connection)
 
-    async def _free_connections(self) -> deque[Any]:
-        loop = asyncio.get_running_loop()
-        free = self._free.get(loop)
-        if free is None:
-            free = self._free[loop] = deque()
-            await at_loop_end(lambda: _disconnect_all(free))
-        return free
+
+def _settle(future: asyncio.Future[Any], run: _Run, place: int, cause: BaseException | None) -> None:
+    try:
+        if place in run.open:
+            raise run.unavailable(place) from cause
+        future.set_result(run.result(place))
+    except Exception as error:  # noqa: BLE001 - it is for who asked
+        future.set_exception(error)
 
 
 async def _aexchange(connection: Any, commands: Sequence[bytes]) -> list[Any]:

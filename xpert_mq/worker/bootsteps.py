@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -55,7 +55,7 @@ class MaintenanceStep(bootsteps.StartStopStep):
         self._maintenance.consume(True)
         node.tick()
         if not _is_solo(consumer):
-            consumer.timer.call_repeatedly(TICK_SECONDS, node.tick)
+            consumer.timer.call_repeatedly(TICK_SECONDS, _tick_of(consumer.pool))
 
     def stop(self, consumer: Any) -> None:
         """The consumer stops, to end or to connect again; the thread goes on."""
@@ -67,7 +67,7 @@ class MaintenanceStep(bootsteps.StartStopStep):
         if self._maintenance is not None:
             self._maintenance.stop()
             self._maintenance = None
-        if worker_state.should_terminate is not None and isinstance(consumer.pool, thread.TaskPool):
+        if worker_state.should_terminate is not None and _has_threads(consumer.pool):
             # Threads can't be ended, and Python would wait for them; what they run has been handed back.
             logging.shutdown()
             sys.stdout.flush()
@@ -77,6 +77,15 @@ class MaintenanceStep(bootsteps.StartStopStep):
 def _is_solo(consumer: Any) -> bool:
     # Its loop stands still while a job runs, which is no fault.
     return isinstance(consumer.pool, solo.TaskPool)
+
+
+def _has_threads(pool: Any) -> bool:
+    return isinstance(pool, thread.TaskPool) or hasattr(pool, "tick")
+
+
+def _tick_of(pool: Any) -> Callable[[], None]:
+    """The sign of life; where jobs run on a loop of their own, that must be alive, too."""
+    return functools.partial(pool.tick, node.tick) if hasattr(pool, "tick") else node.tick
 
 
 def _info(consumer: Any, started: int) -> NodeInfo:
