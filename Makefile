@@ -14,7 +14,7 @@ OTHERS = $(shell for version in 3.11 3.12 3.13 3.14; do \
 	&& test $$version != "$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')" \
 	&& echo $$python && break; done; done)
 
-.PHONY: demo test test-all test-versions check bench soak
+.PHONY: demo test test-all test-versions test-django check bench soak
 
 demo: .venv/installed
 	$(BIN)/python -m examples.demo
@@ -25,6 +25,7 @@ test: .venv/installed
 test-all: .venv/installed
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 	$(MAKE) test-versions
+	$(MAKE) test-django
 
 # The tests of `make test` on the other versions of Python that are there.
 test-versions:
@@ -32,6 +33,21 @@ test-versions:
 		venv=.venv-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])') && \
 		$$python -m venv $$venv && $$venv/bin/python -m pip install --quiet --editable '.[dev]' && \
 		$$venv/bin/python -m pytest -m "not slow" $(PYTEST_ARGS) || exit 1; \
+	done
+
+# The tests of Django's integration on the versions of Django that it supports, each on a Python that it runs on.
+test-django:
+	for pair in 3.11=4.2 3.11=5.2 3.12=6; do \
+		version=$${pair%=*}; django=$${pair#*=}; venv=.venv-django-$$django; found=; \
+		for python in python$$version ~/.pyenv/versions/$$version.*/bin/python; do \
+			test "$$($$python -c 'import ensurepip, sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = $$version \
+			&& found=$$python && break; done; \
+		test -n "$$found" || { echo "no Python $$version: Django $$django is not tested"; continue; }; \
+		$$found -m venv $$venv && \
+		$$venv/bin/python -m pip install --quiet --editable '.[dev]' pytest-django "Django==$$django.*" && \
+		$$venv/bin/python -m pytest -p no:django -m "not slow" $(PYTEST_ARGS) tests/contrib/django && \
+		$$venv/bin/python -m pytest -p no:django -m slow $(PYTEST_ARGS) \
+			tests/contrib/django/test_testing.py tests/contrib/django/test_own_celery.py || exit 1; \
 	done
 
 check: .venv/installed

@@ -24,7 +24,8 @@ xpert_mq_deployment = True
 worker_prefetch_multiplier = 1
 
 # The pool, where `celery worker -P …` says nothing: `prefork` (child processes: a crash or a leak takes one child with
-# it, and only here there are time limits), `threads` (handlers that wait, little memory), `gevent`, `solo`.
+# it, and only here there are time limits), `threads` (handlers that wait, little memory), `gevent`, `solo`;
+# or "xpert_mq.worker.asyncio_pool:TaskPool", for async handlers by the thousand.
 # worker_pool = "threads"
 
 # --- Handlers that hang, leak or crash --------------------------------------------------------------------------------

@@ -481,17 +481,14 @@ class PreparedJob:
         service = service or managed_queue
         try:
             data = json.loads(text)
-            job_id, payload, headers = data["jobId"], data["payload"], data["headers"]
             kept = json.loads(data["envelope"])
-            version, nonce, opts = kept["v"], kept["nonce"], JobOptions.load(kept["opts"])
-            envelope = Envelope.load(kept)
-        except (ValueError, TypeError, KeyError) as error:
+            if kept["v"] > FORMAT:
+                raise InvalidJobError(f"a job was prepared by a later release (format {kept['v']}): {data['jobId']!r}")
+            return cls(service, _pending_of(service, data, kept), sent=True)
+        except InvalidJobError:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InvalidJobError(f"this is not the text of a prepared job: {error!r}") from error
-        if version > FORMAT:
-            raise InvalidJobError(f"job {job_id!r} was prepared by a later release (format {version})")
-        queue = service.settings.queue_name(envelope.execution_pool)
-        call = service.store.add(job_id, envelope, opts, payload, queue, headers, nonce)
-        return cls(service, _Pending(job_id, envelope, call, None), sent=True)
 
     def next_call(self) -> Call[Added]:
         """The call to send now; from the second on it says that it is a repetition."""
@@ -500,6 +497,19 @@ class PreparedJob:
             call = dataclasses.replace(call, values={**call.values, "resend": 1})
         self._sent = True
         return call
+
+
+def _pending_of(service: ManagedQueueService, data: dict[str, Any], kept: dict[str, Any]) -> _Pending:
+    """Of a prepared job's text, and of the envelope in it. Raises all kinds of errors for what is none."""
+    job_id, payload, headers, nonce = texts = data["jobId"], data["payload"], data["headers"], kept["nonce"]
+    if not all(isinstance(one, str) for one in texts):
+        raise TypeError("what must be a text is none")
+    opts, envelope = JobOptions.load(kept["opts"]), Envelope.load(kept)
+    queue = service.settings.queue_name(envelope.execution_pool)
+    call = service.store.add(job_id, envelope, opts, payload, queue, headers, nonce)
+    # Lone surrogates would else come out when it is sent.
+    call.packed(resend=True)
+    return _Pending(job_id, envelope, call, None)
 
 
 class _Publication:

@@ -47,7 +47,22 @@ def _check_url(url: str) -> str:
         database = parts.path.strip("/") or database
     if not (database.isascii() and database.isdigit()):
         raise ValueError("has a database that is not a whole number, as in redis://host:6379/0")
+    _check_options(url)
     return url
+
+
+def _check_options(url: str) -> None:
+    # Not before there is a URL to check: the import takes a while.
+    from redis import connection
+
+    try:
+        options: Any = connection.parse_url(url)
+        for name in ("max_connections", "timeout"):  # of a pool of connections
+            options.pop(name, None)
+        options.pop("connection_class", connection.Connection)(**options)
+    except (TypeError, ValueError):
+        names = ", ".join(name for name, _ in parse_qsl(urlsplit(url).query))
+        raise ValueError(f"has an option after its ? that redis-py does not know, or can't read: {names}") from None
 
 
 def _check_prefix(prefix: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_sqlalchemy import SQLAlchemy
@@ -13,16 +12,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from werkzeug.wrappers import Response
 
-from xpert_mq import JobSnapshot, ManagedQueueJob, current_context, managed_queue, plugin_job_processor
+from xpert_mq import ManagedQueueJob, current_context, managed_queue, plugin_job_processor
 
-from ..wechat import keys
-from ..wechat.messages import WAITING, Message
-from ..wechat.outbound import Outbound
-from ..wechat.rows import Rows
-from ..wechat.settings import get_settings
+from ..sites import letters
 
 PLUGIN = "flask-site"
-SHOWN = 20
 
 pages = Blueprint("letters", __package__ or __name__)
 
@@ -39,7 +33,7 @@ class Letter(db.Model):  # type: ignore[name-defined,misc] # made at run time
 
     __table_args__ = (CheckConstraint("contact <> '' AND text <> ''", name="complete"),)
 
-    id: Mapped[str] = mapped_column(String, primary_key=True, default=lambda: uuid.uuid4().hex)
+    id: Mapped[str] = mapped_column(String, primary_key=True)
     tenant_id: Mapped[str]
     user_id: Mapped[str]
     contact: Mapped[str]
@@ -47,32 +41,13 @@ class Letter(db.Model):  # type: ignore[name-defined,misc] # made at run time
     row_id: Mapped[str | None]
     written_ns: Mapped[int] = mapped_column(BigInteger, default=time.time_ns)
 
-    @property
-    def job_id(self) -> str:
-        """Of the job that hands it over."""
-        return f"letter:{self.id}"
-
 
 @plugin_job_processor(plugin_name=PLUGIN, queue_name="letters", job_name="hand-over")
 def hand_over(job: ManagedQueueJob[dict[str, str]]) -> None:
-    """Gives the letter to the plugin, which sends it within its limits. Safe to run again: the letter's id is the
-    message's.
-    """
+    """Gives the letter to the plugin."""
     letter = _own(job.data["letter"])
-    letter.row_id = _outbound().send(Message("main", letter.user_id, letter.contact, letter.id, letter.text)).id
+    letter.row_id = letters.hand_over(letter)
     db.session.commit()
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A letter on the page. `job` is the job that it waits for, or waited for."""
-
-    letter: Letter
-    status: str
-    reason: str | None
-    job: JobSnapshot | None
-    can_cancel: bool
-    can_retry: bool
 
 
 @pages.before_request
@@ -84,8 +59,8 @@ def _only_for_users() -> Response | None:
 def show() -> str:
     """The form, and the latest letters of the tenant."""
     wanted = select(Letter).filter_by(tenant_id=current_context().tenant_id)
-    latest = db.session.scalars(wanted.order_by(Letter.written_ns.desc()).limit(SHOWN))
-    return render_template("letters.html", lines=[_line(letter) for letter in latest])
+    latest = db.session.scalars(wanted.order_by(Letter.written_ns.desc()).limit(letters.SHOWN))
+    return render_template("letters.html", lines=[letters.line(letter) for letter in latest])
 
 
 @pages.post("/letters")
@@ -98,38 +73,32 @@ def write() -> Response:
     )
     db.session.add(letter)
     managed_queue.enqueue(
+        letters.HAND_OVER,
         plugin_name=PLUGIN,
-        queue_name="letters",
-        job_name="hand-over",
         payload={"letter": letter.id},
-        job_id=letter.job_id,
-        delay_ms=1000 * request.form.get("seconds", 0, type=int),
+        job_id=letters.job_id(letter),
+        delay_ms=letters.delay_ms(request.form.get("seconds", "")),
         on_commit=True,
     )
     try:
         db.session.commit()
     except IntegrityError:
         db.session.rollback()
-        flash("Nothing was sent: a letter needs a contact and a text.")
+        flash(letters.REFUSED)
     return redirect(url_for("letters.show"))
 
 
 @pages.post("/letters/<id_>/cancel")
 def cancel(id_: str) -> Response:
     """Takes a letter back that is not being sent yet."""
-    letter = _own(id_)
-    # It may be handed over between the page and now.
-    done = managed_queue.cancel(letter.job_id).success or (letter.row_id and _outbound().cancel(letter.row_id))
-    flash("Cancelled." if done else "Too late to cancel.")
+    flash(letters.cancel(_own(id_)))
     return redirect(url_for("letters.show"))
 
 
 @pages.post("/letters/<id_>/retry")
 def retry(id_: str) -> Response:
     """Sends a letter after all that has failed, or was cancelled at the plugin."""
-    letter = _own(id_)
-    done = _outbound().retry(letter.row_id) if letter.row_id else managed_queue.retry(letter.job_id).success
-    flash("It is sent again." if done else "There is nothing to send again.")
+    flash(letters.retry(_own(id_)))
     return redirect(url_for("letters.show"))
 
 
@@ -138,28 +107,3 @@ def _own(id_: str) -> Letter:
     wanted = select(Letter).filter_by(id=id_, tenant_id=current_context().tenant_id)
     letter: Letter | None = db.session.scalar(wanted)
     return letter or abort(404)
-
-
-def _line(letter: Letter) -> Line:
-    row = _rows().outbound(letter.row_id) if letter.row_id else None
-    if row is None:
-        job = managed_queue.get_job(letter.job_id)
-        state = job.state if job else "cancelled"
-        reason = job.failed_reason if job else None
-        return Line(letter, state, reason, job, state in ("waiting", "delayed"), state == "failed")
-    return Line(
-        letter,
-        row.status,
-        row.reason,
-        managed_queue.get_job(keys.send_id(row)),
-        row.status in (*WAITING, "paused"),
-        row.status in ("failed", "cancelled"),
-    )
-
-
-def _rows() -> Rows:
-    return Rows(get_settings().database)
-
-
-def _outbound() -> Outbound:
-    return Outbound(managed_queue, _rows())

@@ -18,18 +18,28 @@ def seen() -> str:
     return f"{context.tenant_id}/{context.organization_id}/{context.user_id}"
 
 
+def user_name() -> str | None:
+    """Of a user that the platform has loaded."""
+    return getattr(current_context().user, "first_name", None)
+
+
 @plugin_job_processor(plugin_name=PLUGIN, queue_name="sync", job_name="look")
 def look(job: ManagedQueueJob[Any], context: JobContext) -> list[str | None]:
     before = seen()
     time.sleep(0.001)
-    return [before, seen(), context.tenant_id]
+    return [before, seen(), context.tenant_id, user_name()]
 
 
 @plugin_job_processor(plugin_name=PLUGIN, queue_name="async", job_name="look")
 async def alook(job: ManagedQueueJob[Any], context: JobContext) -> list[str | None]:
     before = seen()
     await asyncio.sleep(0.001)
-    return [before, await asyncio.to_thread(seen), context.tenant_id]
+    return [before, await asyncio.to_thread(seen), context.tenant_id, user_name()]
+
+
+def owner(number: int) -> tuple[str, str, str]:
+    """Tenant, organization and user of a request: two in turn."""
+    return (("acme", "hq", "ada"), ("globex", "lab", "bob"))[number % 2]
 
 
 def job(number: int) -> dict[str, Any]:

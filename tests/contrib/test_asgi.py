@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 
 from xpert_mq import current_context
 from xpert_mq.contrib.asgi import ContextMiddleware
@@ -14,6 +15,10 @@ from xpert_mq.contrib.tenants import tenant_header
 
 def scope(tenant: str | None = "acme", kind: str = "http") -> dict[str, Any]:
     return {"type": kind, "headers": [] if tenant is None else [(b"tenant-id", tenant.encode())]}
+
+
+def seen() -> str | None:
+    return current_context().tenant_id
 
 
 async def nothing() -> dict[str, Any]:
@@ -56,12 +61,36 @@ async def test_requests_at_the_same_time_have_their_own() -> None:
     assert app.seen == [("http", "acme"), ("http", "globex")] * 3
 
 
-async def test_lifespan_is_passed_on() -> None:
+@pytest.mark.parametrize("kind", ["lifespan", "something.new"])
+async def test_all_else_is_passed_on(kind: str) -> None:
     app = Notes()
 
-    await ContextMiddleware(app, tenant=tenant_header)({"type": "lifespan"}, nothing, drop)
+    await ContextMiddleware(app, tenant=tenant_header)({"type": kind}, nothing, drop)
 
-    assert app.seen == [("lifespan", None)] * 3
+    assert app.seen == [(kind, None)] * 3
+
+
+async def test_context_follows_threads_and_tasks_and_is_there_when_the_client_goes_away() -> None:
+    found: list[str | None] = []
+    waits = asyncio.Event()
+
+    async def app(*_: Any) -> None:
+        found.append(await sync_to_async(seen)())
+        found.append(await sync_to_async(seen, thread_sensitive=False)())
+        found.append(await asyncio.create_task(asyncio.to_thread(seen)))
+        waits.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            found.append(seen())
+
+    request = asyncio.create_task(ContextMiddleware(app, tenant=tenant_header)(scope(), nothing, drop))
+    await asyncio.wait_for(waits.wait(), 5)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+
+    assert found == ["acme"] * 4
 
 
 async def test_context_is_gone_after_an_error() -> None:

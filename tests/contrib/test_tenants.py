@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 from wsgiref.util import setup_testing_defaults
 
 import pytest
 from werkzeug.datastructures import Headers
 
-from xpert_mq import ApiKey, ApiPrincipal, RequestContext
+from xpert_mq import ApiKey, ApiPrincipal, InvalidJobError, RequestContext
 from xpert_mq.contrib.tenants import (
     Finders,
     TenantRefusedError,
@@ -81,6 +82,9 @@ def test_headers_of_one_name_are_joined_and_so_match_no_tenant() -> None:
         ("acme.example.com.evil.org", None),
         (".example.com", None),
         ("[::1]:80", None),
+        ("x@acme.example.com", None),
+        ("[acme.example.com", None),
+        ("acme\t.example.com", None),
         ("", None),
     ],
 )
@@ -157,3 +161,28 @@ async def test_finders_may_be_coroutines() -> None:
         assert (context.tenant_id, context.user_id) == ("t-1", "u-1")
     with pytest.raises(TenantRefusedError):
         await Finders(user=find_user, tenant=tenant_header, allows=allows).ascope(as_scope({"tenant-id": "globex"}))
+
+
+async def test_coroutine_functions_are_refused_where_nothing_awaits_them() -> None:
+    """What they give would count as a user, or as a yes."""
+
+    async def answer(*_: Any) -> bool:
+        return False
+
+    for finders in (Finders(user=answer), Finders(tenant=answer), Finders(allows=answer)):
+        with pytest.raises(TypeError, match="coroutine functions are for the ASGI middleware alone"):
+            finders.scope(as_object({}))
+
+
+@pytest.mark.parametrize("found", [True, b"acme", 1.5, ["acme"], User()])
+@pytest.mark.parametrize("name", ["tenant", "organization"])
+def test_finder_must_give_an_id(name: str, found: Any) -> None:
+    with pytest.raises(InvalidJobError, match=f"the finder of {name}_id must give text, a UUID or an integer, not "):
+        Finders(**cast("dict[str, Any]", {name: lambda _: found})).scope(as_object({}))
+
+
+def test_ids_may_be_uuids_and_integers() -> None:
+    user = {"id": UUID(int=1), "tenant_id": 0}
+    context = found(Finders(user=lambda _: user, tenant=lambda _: 0, organization=lambda _: UUID(int=2)))
+
+    assert (context.tenant_id, context.organization_id, context.user_id) == ("0", str(UUID(int=2)), str(UUID(int=1)))

@@ -83,6 +83,41 @@ def test_answer_is_a_valid_one() -> None:
     answer.close()  # type: ignore[attr-defined]
 
 
+class Closed(list[bytes]):
+    """An answer that is made, but has something to close."""
+
+    def __init__(self) -> None:
+        super().__init__([b"parts"])
+        self.notes: list[bytes] = []
+
+    def close(self) -> None:
+        self.notes.append(seen())
+
+
+class Broken(Closed):
+    def __iter__(self) -> Iterator[bytes]:
+        raise KeyError(seen())
+
+
+def test_list_with_a_close_is_closed_in_its_context() -> None:
+    body = Closed()
+    answer = call(lambda *_: body)
+
+    assert list(answer) == [b"parts"]
+    answer.close()  # type: ignore[attr-defined]
+    assert body.notes == [b"acme"]
+
+
+def test_answer_that_can_not_be_begun_can_be_closed() -> None:
+    body = Broken()
+    answer = call(lambda *_: body)
+
+    with pytest.raises(KeyError, match="acme"):
+        list(answer)
+    answer.close()  # type: ignore[attr-defined]
+    assert body.notes == [b"acme"]
+
+
 def test_file_is_left_to_the_server() -> None:
     file = FileWrapper(io.BytesIO(b"content"))
     request = {**environ(), "wsgi.file_wrapper": FileWrapper}

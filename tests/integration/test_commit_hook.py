@@ -183,6 +183,30 @@ def test_text_that_is_none(service: ManagedQueueService, text: str) -> None:
         PreparedJob.from_text(text, service)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("jobId", 5), ("jobId", "\ud800"), ("payload", {}), ("payload", "\ud800"), ("headers", None), ("envelope", "{}")],
+)
+def test_text_with_a_wrong_value(service: ManagedQueueService, hook: Transactions, name: str, value: Any) -> None:
+    service.enqueue(JOB, on_commit=True)
+    text = json.dumps({**json.loads(hook.taken[0].to_text()), name: value})
+
+    with pytest.raises(InvalidJobError, match="prepared job"):
+        PreparedJob.from_text(text, service)
+
+
+@pytest.mark.parametrize(("name", "value"), [("v", "x"), ("nonce", 5), ("tenantId", 7), ("tenantId", "\ud800")])
+def test_text_with_a_wrong_value_in_its_envelope(
+    service: ManagedQueueService, hook: Transactions, name: str, value: Any
+) -> None:
+    service.enqueue(JOB, on_commit=True, tenant_id="t")
+    data = json.loads(hook.taken[0].to_text())
+    envelope = json.dumps({**json.loads(data["envelope"]), name: value})
+
+    with pytest.raises(InvalidJobError, match="prepared job"):
+        PreparedJob.from_text(json.dumps({**data, "envelope": envelope}), service)
+
+
 def test_text_of_a_later_release_or_an_unknown_pool(service: ManagedQueueService, hook: Transactions) -> None:
     service.enqueue(JOB, on_commit=True, execution_pool="sandbox-browser")
     text = hook.taken[0].to_text()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,9 @@ class Data:
         (Data([{"deep": "QUJD" * 60 + "\n" + "QQ=="}]), r"payload.parts\[0\].deep: 245 characters of encoded data"),
         ({"hex": "0f" * 150}, "payload.hex: 300 characters of encoded data"),
         ("word " * 300, "payload: 1500 characters of text, more than 1000"),
+        ({"word " * 300: 1}, r"payload \(key 0\): 1500 characters of text, more than 1000"),
+        ({b"x": 1}, r"payload \(key 0\): 1 bytes"),
+        (deque([b"x"]), r"payload\[0\]: 1 bytes"),
     ],
 )
 def test_payload_with_contents_is_told_by_its_path(payload: Any, said: str) -> None:
@@ -91,13 +95,27 @@ def test_keys_and_jobs_without_the_tenant_are_told(managed_queue: ManagedQueueSe
     ]
 
 
+def test_tenants_may_be_numbers_and_one_pattern_a_text(managed_queue: ManagedQueueService) -> None:
+    client = managed_queue.get_redis()
+    managed_queue.enqueue(**JOB, tenant_id="5")
+    client.set("shared:x", 1)
+    assert_scoped(client, 5, allow="shared:*")
+    client.set("other", 1)
+    with pytest.raises(AssertionError, match=r"key other$"):
+        assert_scoped(client, 5, allow="shared:*")
+
+
+@pytest.mark.parametrize("tenants", [("",), (None,), ("mine", None), ()])
+def test_no_tenant_is_no_tenant_of_the_test(managed_queue: ManagedQueueService, tenants: Any) -> None:
+    with pytest.raises(ValueError, match="name the tenants"):
+        assert_scoped(managed_queue.get_redis(), *tenants)
+
+
 def test_many_wrong_keys_are_counted(managed_queue: ManagedQueueService) -> None:
     client = managed_queue.get_redis()
     client.mset({f"key-{number}": 1 for number in range(25)})
     with pytest.raises(AssertionError, match=r"key key-0\n(?s:.*)and 5 more$"):
         assert_scoped(client, "mine")
-    with pytest.raises(ValueError, match="name the tenants"):
-        assert_scoped(client)
 
 
 def test_contexts_are_those_of_users_and_api_clients() -> None:

@@ -59,6 +59,27 @@ def test_closest_is_one_of_the_same_name(enqueued: EnqueuedJobs) -> None:
         enqueued(job_name="send", payload=None, tenant_id=None, delay_ms=0, attempts=1)
 
 
+def test_closest_is_one_of_the_same_form(enqueued: EnqueuedJobs) -> None:
+    """And not the one without a payload, which differs in fewer places."""
+    with pytest.raises(AssertionError, match=r"closest is '1' of acme/mail/send"):
+        enqueued(payload={"to": [{"id": "a"}]})
+
+
+def test_anything_within_a_payload_leaves_the_rest_to_be_compared(enqueued: EnqueuedJobs) -> None:
+    assert enqueued(payload={"to": [{"id": ID}, ANY], "text": "x"}).id == "1"
+    with pytest.raises(AssertionError, match=r"\n    payload.text: expected 'y', got 'x'\n  also"):
+        enqueued(payload={"to": [{"id": ID}, ANY], "text": "y"})
+
+
+def test_long_texts_are_shown_where_they_differ(managed_queue: ManagedQueueService, enqueued: EnqueuedJobs) -> None:
+    managed_queue.enqueue(**JOB, job_id="4", payload=3000 * "x" + "ada")
+    with pytest.raises(AssertionError) as caught:
+        enqueued(payload=3000 * "x" + "bob")
+    said = str(caught.value).splitlines()
+    assert said[0].endswith(f"payload='{99 * 'x'}… (3005 characters)")
+    assert said[2] == f"    payload: expected …'{50 * 'x'}bob', got …'{50 * 'x'}ada'"
+
+
 def test_nothing_enqueued_at_all(managed_queue: ManagedQueueService, enqueued: EnqueuedJobs) -> None:
     managed_queue.get_redis().flushall()
     with pytest.raises(AssertionError, match="job_name='send'; none was enqueued at all"):

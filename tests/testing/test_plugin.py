@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.fixtures import FixtureFunctionDefinition
 
+from tests.testing.documents import DOCS, blocks, broken_links, files
 from xpert_mq import managed_queue as service
 
 # The kit, so that it and Celery are not imported anew, and forgotten, in each session within this one.
@@ -18,39 +21,8 @@ pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[2]
 
-CODE = """
-    from xpert_mq import Defer, managed_queue, plugin_job_processor
-
-    MAIL = {"plugin_name": "mail", "queue_name": "out", "job_name": "send"}
-    sent = []
-
-    def order(to):
-        managed_queue.enqueue(**MAIL, payload={"to": to}, attempts=2, backoff_ms=60_000, tenant_id="acme")
-
-    @plugin_job_processor(**MAIL)
-    class Send:
-        def handle(self, job):
-            sent.append(job.data["to"])
-            if job.attempts_made == 0:
-                raise OSError("no answer")
-"""
-
-TEST = """
-    import mail
-
-    def test_order(managed_queue, run_jobs, advance, enqueued):
-        mail.sent.clear()
-        mail.order("ada")
-        enqueued(**mail.MAIL, payload={"to": "ada"})
-        run_jobs()
-        advance(60_000)
-        run_jobs()
-        assert mail.sent == ["ada", "ada"]
-        assert managed_queue is mail.managed_queue
-
-    def test_clean(managed_queue, enqueued):
-        enqueued.none()
-"""
+DOCUMENT = "testing.md"
+CODE, TEST = files(DOCUMENT)["mail"], files(DOCUMENT)["test_mail"]
 
 ANYIO_TEST = """
     import mail
@@ -80,7 +52,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.Pytester]:
-    """A plugin's own project, as its author has it."""
+    """A plugin's own project, as its author has it: that of the documentation."""
     pytester.makepyfile(mail=CODE, test_mail=TEST)
     pytester.makeini("[pytest]\nfilterwarnings = error")
     pytester.syspathinsert()
@@ -98,9 +70,20 @@ def run_here(project: pytest.Pytester, *options: str) -> pytest.RunResult:
 
 def test_project_tests_its_plugin(project: pytest.Pytester) -> None:
     before = dict(vars(service))
+    project.makepyfile(test_next="def test_clean(enqueued): enqueued.none()")
     result = run_here(project)
     result.assert_outcomes(passed=2)
     assert vars(service) == before
+
+
+def test_documentation_is_complete() -> None:
+    assert len(blocks(DOCUMENT, "python")) == 2, "every block is a file of the project above"
+    text = (DOCS / DOCUMENT).read_text()
+    fixtures = {name for name, value in vars(plugin).items() if isinstance(value, FixtureFunctionDefinition)}
+    named = set(re.findall(r"^\| `(\w+)", text, re.MULTILINE))
+    assert named == {name for name in fixtures if not name.startswith("_")}
+    assert set(re.findall(r"`(\w+)\(.*?\)`", text)) >= {"as_user", "as_api_client", "assert_scoped", "no_bytes"}
+    assert broken_links(DOCUMENT) == []
 
 
 def test_difference_is_shown_in_the_report(project: pytest.Pytester) -> None:
@@ -118,6 +101,8 @@ def test_difference_is_shown_in_the_report(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         ["E*closest is * of mail/out/send (waiting):", "E*payload.to: expected 'bob', got 'ada'"]
     )
+    # Of the test, and not of the kit.
+    result.stdout.no_fnmatch_line("*xpert_mq/testing/*")
 
 
 @pytest.mark.slow
@@ -163,6 +148,6 @@ def test_anyio(project: pytest.Pytester) -> None:
 
 @pytest.mark.slow
 def test_each_process_of_xdist_has_a_server(project: pytest.Pytester) -> None:
-    project.makepyfile(test_async=ANYIO_TEST)
+    project.makepyfile(test_mail=ANYIO_TEST)
     plugins = ("-p", "xpert_mq.testing.plugin", "-p", "anyio", "-p", "xdist")
-    project.runpytest_subprocess(*plugins, "-n", "2").assert_outcomes(passed=8)
+    project.runpytest_subprocess(*plugins, "-n", "2").assert_outcomes(passed=6)

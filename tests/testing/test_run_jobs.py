@@ -178,9 +178,22 @@ def test_keys_of_a_plugin_expire_earlier(managed_queue: ManagedQueueService, adv
     assert client.keys("*") == [b"stays"]
 
 
-def test_time_does_not_go_back(advance: Advance) -> None:
-    with pytest.raises(ValueError, match="can't go back"):
-        advance(-1)
+@pytest.mark.parametrize("ms", [-1, -0.5, float("nan"), float("inf"), 10**16, True, "5", None])
+def test_time_goes_on_by_milliseconds(advance: Callable[[Any], None], ms: Any) -> None:
+    with pytest.raises(ValueError, match=f"by 0 to 1000000000000000 milliseconds, not by {ms!r}: it can't go back"):
+        advance(ms)
+
+
+def test_time_goes_on_by_fractions_and_very_far(
+    managed_queue: ManagedQueueService, run_jobs: RunJobs, advance: Callable[[float], None]
+) -> None:
+    managed_queue.enqueue(**JOB, job_id="1", delay_ms=1_000)
+    advance(1_000.9)
+    assert outcomes(run_jobs()) == ["completed"]
+    managed_queue.enqueue(**JOB, job_id="2", delay_ms=10 * 365 * 24 * 3600 * 1000)
+    advance(10**15)
+    assert outcomes(run_jobs()) == ["completed"]
+    assert managed_queue.get_job("1") is None, "its age is over"
 
 
 def test_signals_of_celery_are_sent(managed_queue: ManagedQueueService, run_jobs: RunJobs) -> None:

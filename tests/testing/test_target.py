@@ -33,8 +33,8 @@ def wrapper(_: JobContext) -> Iterator[None]:
 
 def test_everything_is_put_back(targets: Targets) -> None:
     state, environment = dict(vars(service)), dict(os.environ)
-    handlers, wrappers = registry.handlers(), registry._wrappers
-    registry.register(**JOB, handler=print)
+    wrappers = registry._wrappers
+    unregister = registry.register(**JOB, handler=print)
     kept = registry.handlers()
 
     with targets.pointed({"prefix": "other", "plugins": ("tests.testing.plugin",)}):
@@ -54,7 +54,26 @@ def test_everything_is_put_back(targets: Targets) -> None:
         assert registry._wrappers == wrappers
         assert (dict(vars(service)), dict(os.environ)) == (state, environment)
     finally:
-        registry._remove([one for one in kept if one not in handlers])
+        unregister()
+
+
+def test_service_that_a_framework_has_configured_by_a_function(targets: Targets) -> None:
+    """As Django's integration does, whose settings are read late."""
+    service.configure(lambda: ELSEWHERE)
+    try:
+        with targets.pointed({}):
+            assert (service.settings.redis_url, service.settings.payload_limit) == (targets.redis_url, 5)
+            service.configure(lambda: ELSEWHERE.model_copy(update={"payload_limit": 6}))
+            assert (service.settings.redis_url, service.settings.payload_limit) == (targets.redis_url, 6)
+        assert service.settings == ELSEWHERE
+    finally:
+        service.configure(None)
+
+
+def test_server_that_the_environment_names_is_not_even_read(targets: Targets, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XPERT_MQ_REDIS_URL", "nonsense")
+    with targets.pointed({}):
+        assert service.get_redis().ping()
 
 
 def test_plugin_that_can_not_be_loaded_is_an_error_and_everything_is_put_back(targets: Targets) -> None:

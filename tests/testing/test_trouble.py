@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.testing.plugin import ASYNC_JOB, JOB
-from xpert_mq import ManagedQueueJob, ManagedQueueService, registry
+from xpert_mq import InvalidJobError, ManagedQueueJob, ManagedQueueService, ScopeMismatchError, registry
 from xpert_mq.testing import JobRun, QueueKit
 
 RunJobs = Callable[..., list[JobRun]]
@@ -103,6 +104,23 @@ def test_stale_message_runs_nothing(managed_queue: ManagedQueueService, run_jobs
     jobs = [managed_queue.get_job(id_) for id_ in ("later", "waiting")]
     assert [job and job.state for job in jobs] == ["delayed", "waiting"]
     assert managed_queue.get_redis().llen(managed_queue.settings.queue_name()) == 0
+
+
+def test_message_is_of_the_tenant_of_the_context(
+    managed_queue: ManagedQueueService, run_jobs: RunJobs, queue_kit: QueueKit, use_context: Callable[..., Any]
+) -> None:
+    use_context(tenant_id="acme")
+    managed_queue.enqueue(**JOB, job_id="1")
+    client, queue = managed_queue.get_redis(), managed_queue.settings.queue_name()
+    queue_kit.deliver_again("1")
+    queue_kit.deliver_stale("1")
+    ids = [json.loads(message)["headers"]["id"] for message in client.lrange(queue, 0, -1)]
+    assert [id_.rpartition(":")[0] for id_ in ids] == ["4:acme:1"] * 3
+    with pytest.raises(ScopeMismatchError):
+        queue_kit.deliver_stale("1", "other")
+    with pytest.raises(InvalidJobError):
+        queue_kit.deliver_stale(None)  # type: ignore[arg-type]
+    assert outcomes(run_jobs()) == ["completed"]
 
 
 @pytest.mark.parametrize("attempts", [1, 2])

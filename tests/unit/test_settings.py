@@ -81,6 +81,8 @@ def test_settings_read_from_environment(
         ("XPERT_MQ_REDIS_URL", "redis://", "names no host"),
         ("XPERT_MQ_REDIS_URL", "redis://host:port", "host or port"),
         ("XPERT_MQ_REDIS_URL", "redis://host/first", "database"),
+        ("XPERT_MQ_REDIS_URL", "redis://host/0?colour=red", "an option"),
+        ("XPERT_MQ_REDIS_URL", "redis://host/0?socket_timeout=soon", "an option"),
         ("XPERT_MQ_REDIS_URL", "unix:///run/redis.sock?db=first", "database"),
         ("XPERT_MQ_REDIS_URL", "unix://run/redis.sock", "full path"),
         ("MANAGED_QUEUE_PREFIX", "a b", "letters"),

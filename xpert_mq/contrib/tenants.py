@@ -8,12 +8,17 @@ take any of these.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from xpert_mq.context import ApiPrincipal, ContextScope, request_context
-from xpert_mq.errors import ManagedQueueError
+from xpert_mq.errors import InvalidJobError, ManagedQueueError
+
+#: What may stand before a dot of a host's name.
+_LABEL = re.compile("[a-z0-9_-]{1,63}")
 
 Finder = Callable[[Any], Any]
 Allows = Callable[[Any, str | None, str | None], object]
@@ -51,7 +56,7 @@ def from_subdomain(domain: str, *, ignore: tuple[str, ...] = ("www",)) -> Finder
     def find(request: Any) -> str | None:
         host = (header_of(request, "host") or "").partition(":")[0].rstrip(".").lower()
         name = host.removesuffix(ending)
-        return None if name in ("", host, *ignore) or "." in name else name
+        return name if name not in (host, *ignore) and _LABEL.fullmatch(name) else None
 
     return find
 
@@ -91,9 +96,15 @@ class Finders:
     allows: Allows = only_own
 
     def scope(self, request: Any) -> ContextScope:
-        """The request's context, to be entered. Raises TenantRefusedError, and what a finder raises."""
-        claim = _Claim(*[finder and finder(request) for finder in self._all()])
-        return claim.scope(self.allows(*claim.owners()))
+        """The request's context, to be entered.
+
+        Raises:
+            TenantRefusedError: the request names what it may not act for.
+            InvalidJobError: a finder gives no id. What else a finder raises goes through.
+            TypeError: a finder, or `allows`, is a coroutine function.
+        """
+        claim = _Claim(*[finder and _at_once(finder(request)) for finder in self._all()])
+        return claim.scope(_at_once(self.allows(*claim.owners())))
 
     async def ascope(self, request: Any) -> ContextScope:
         """`scope`, for finders (and `allows`) that may be coroutine functions."""
@@ -127,13 +138,29 @@ class _Claim:
 
     def _first(self, found: Any, name: str) -> str | None:
         if found is not None:
-            return str(found)
+            return _id(name, found)
         return _id_of(self._user, name) or _id_of(self._key, name)
 
 
 def _id_of(owner: Any, name: str) -> str | None:
     found = owner.get(name) if isinstance(owner, Mapping) else getattr(owner, name, None)
     return None if found is None or found == "" else str(found)
+
+
+def _id(name: str, found: Any) -> str:
+    # No other object as text: a tenant's own object would make a context of its repr.
+    if isinstance(found, bool) or not isinstance(found, (str, int, UUID)):
+        raise InvalidJobError(f"the finder of {name} must give text, a UUID or an integer, not {found!r}", field=name)
+    return str(found)
+
+
+def _at_once(value: Any) -> Any:
+    if inspect.isawaitable(value):
+        # It would count as a user, or as a yes.
+        if inspect.iscoroutine(value):
+            value.close()
+        raise TypeError(f"{value!r} can't be awaited here: coroutine functions are for the ASGI middleware alone")
+    return value
 
 
 async def _awaited(value: Any) -> Any:

@@ -71,12 +71,15 @@ class _Body:
     def __init__(self, context: contextvars.Context, parts: Iterable[bytes]) -> None:
         self._context = context
         self._parts = parts
-        self._iterator = context.run(iter, parts)
+        self._iterator: Iterator[bytes] | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
+        if self._iterator is None:
+            # Not before: whatever fails from here on, the server closes the answer.
+            self._iterator = self._context.run(iter, self._parts)
         return self._context.run(next, self._iterator)
 
     def close(self) -> None:
@@ -89,4 +92,5 @@ class _Body:
 def _is_ready(body: Iterable[bytes], environ: Environ) -> bool:
     """Whether no code of the application runs any more: servers send such answers faster, which they know by type."""
     wrapper = environ.get("wsgi.file_wrapper")
-    return isinstance(body, (list, tuple)) or (isinstance(wrapper, type) and isinstance(body, wrapper))
+    # Not of a subclass, which may have a `close` that is still to be called.
+    return type(body) in (list, tuple) or (isinstance(wrapper, type) and isinstance(body, wrapper))

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from xpert_mq.testing.contexts import as_api_client, as_user
     from xpert_mq.testing.enqueued import EnqueuedJobs
     from xpert_mq.testing.kit import QueueKit, RunLimitError
-    from xpert_mq.testing.node import JobRun, WorkerCrash
+    from xpert_mq.testing.runs import JobRun, WorkerCrash
     from xpert_mq.testing.worker import WorkerProcess
 
 _HOMES = {
     "EnqueuedJobs": "enqueued",
-    "JobRun": "node",
+    "JobRun": "runs",
     "QueueKit": "kit",
     "RunLimitError": "kit",
-    "WorkerCrash": "node",
+    "WorkerCrash": "runs",
     "WorkerProcess": "worker",
     "as_api_client": "contexts",
     "as_user": "contexts",

@@ -6,13 +6,13 @@ import dataclasses
 import fnmatch
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 import redis
 from pydantic import BaseModel
 
-from xpert_mq.context import current_context
+from xpert_mq.context import Id, current_context
 from xpert_mq.service import escaped_part, managed_queue
 from xpert_mq.store.keys import split_token
 
@@ -22,23 +22,25 @@ _DATA_URL = re.compile(r"data:[\w.+-]*/?[\w.+-]*(;[\w=.-]+)*,", re.IGNORECASE)
 _LISTED = 20
 
 
-def assert_scoped(client: redis.Redis, *tenants: str, allow: Iterable[str] = ()) -> None:
+def assert_scoped(client: redis.Redis, *tenants: Id, allow: str | Iterable[str] = ()) -> None:
     """All that the test has left in Redis carries one of its tenants: the jobs, and the plugins' keys as `redis_key`
     spells them.
 
     Args:
         client: of the test's own server.
-        tenants: default: the current context's.
-        allow: patterns (as of a shell) of keys that tenants may share.
+        tenants: their ids; default: the current context's.
+        allow: a pattern (as of a shell), or several, of keys that tenants may share.
 
     Raises:
         AssertionError: names the keys and jobs that carry none, or another.
         ValueError: no tenant is given, and there is none in the current context.
     """
-    known = tenants or tuple(filter(None, [current_context().tenant_id]))
-    if not known:
+    __tracebackhide__ = True
+    given = tenants or (current_context().tenant_id,)
+    if None in given or "" in given:
         raise ValueError("assert_scoped: name the tenants of the test, or call it in the context of one")
-    shared = tuple(allow)
+    known = [str(tenant) for tenant in given]
+    shared = (allow,) if isinstance(allow, str) else tuple(allow)
     keys = managed_queue.store.keys
     found = [key.decode("utf-8", "replace") for key in cast("list[bytes]", client.keys("*"))]
     jobs = [key.removeprefix(keys.jobs) for key in found if key.startswith(keys.jobs)]
@@ -70,6 +72,7 @@ def no_bytes(payload: Any, *, longest_text: int = 1000) -> bool:
     Raises:
         AssertionError: names the paths.
     """
+    __tracebackhide__ = True
     wrong = [f"\n  {path}: {what}" for path, what in _files("payload", payload, longest_text)]
     if wrong:
         raise AssertionError(f"a payload is to carry ids, not contents:{''.join(wrong)}")
@@ -105,5 +108,6 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield from ((f".{part.name}", getattr(value, part.name)) for part in dataclasses.fields(value))
     elif isinstance(value, Mapping):
         yield from ((f".{name}", part) for name, part in value.items())
-    elif isinstance(value, (list, tuple, set, frozenset)):
+        yield from ((f" (key {index})", name) for index, name in enumerate(value))
+    elif isinstance(value, Collection):
         yield from ((f"[{index}]", part) for index, part in enumerate(value))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +22,9 @@ _NAMES: Final = ("plugin_name", "queue_name", "job_name")
 _OWNERS: Final = ("tenant_id", "organization_id", "scope_key", "user_id")
 _FIELDS: Final = (*_NAMES, "payload", *_OWNERS, "job_id", *_OPTIONS, "execution_pool", "state")
 _PAYLOAD_LIMIT: Final = 2**31
+
+#: Characters of a value that are shown, where it has more than twice as many.
+_SHOWN: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class EnqueuedJobs:
             expected: fields of `enqueue`, by their names in snake_case and in any form that `enqueue` takes; and
                 `state`. Values that compare equal to anything (`unittest.mock.ANY`) match so.
         """
+        __tracebackhide__ = True
         found = self.all(**expected)
         if len(found) == 1:
             return found[0]
@@ -64,9 +70,10 @@ class EnqueuedJobs:
 
     def none(self, **expected: Any) -> None:
         """No job has these fields."""
+        __tracebackhide__ = True
         found = self.all(**expected)
         if found:
-            jobs = "".join(f"\n  {job.id!r} ({job.state}): payload {job.data!r}" for job in found)
+            jobs = "".join(f"\n  {job.id!r} ({job.state}): payload {_short(job.data)}" for job in found)
             raise AssertionError(f"{len(found)} jobs were enqueued with {_shown(expected) or 'any fields'}:{jobs}")
 
     def _jobs(self) -> Iterator[_Enqueued]:
@@ -102,15 +109,25 @@ def _differences(expected: Mapping[str, Any], fields: Mapping[str, Any]) -> list
 
 def _as_kept(name: str, value: Any) -> Any:
     """The expected value as a record would have it; as it is where that is not its form."""
-    try:
-        if name == "payload":
-            return decode_payload(encode_payload(value, _PAYLOAD_LIMIT))
-        if name in _OPTIONS:
-            given: dict[str, Any] = {**dict.fromkeys(_NAMES, "-"), name: value}
+    if name == "payload":
+        return _payload_as_kept(value)
+    if name in _OPTIONS:
+        given: dict[str, Any] = {**dict.fromkeys(_NAMES, "-"), name: value}
+        with contextlib.suppress(InvalidJobError):
             return getattr(JobRequest.parse(given), name)
-    except InvalidJobError:
-        pass
     return value
+
+
+def _payload_as_kept(value: Any) -> Any:
+    try:
+        return decode_payload(encode_payload(value, _PAYLOAD_LIMIT))
+    except InvalidJobError:
+        # Something in it only compares, as `ANY` does.
+        if isinstance(value, dict):
+            return {name: _payload_as_kept(part) for name, part in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [_payload_as_kept(part) for part in value]
+        return value
 
 
 def _compared(path: str, expected: Any, found: Any) -> list[str]:
@@ -123,7 +140,7 @@ def _compared(path: str, expected: Any, found: Any) -> list[str]:
         longest = max(len(expected), len(found))
         pairs = [(f"{path}[{index}]", _at(expected, index), _at(found, index)) for index in range(longest)]
     else:
-        return [f"{path}: expected {_value(expected)}, got {_value(found)}"]
+        return [f"{path}: {_told(expected, found)}"]
     return [line for pair in pairs for line in _compared(*pair)]
 
 
@@ -135,8 +152,24 @@ def _at(values: list[Any], index: int) -> Any:
     return values[index] if index < len(values) else _Absent
 
 
-def _value(value: Any) -> str:
-    return "nothing" if value is _Absent else repr(value)
+def _told(expected: Any, found: Any) -> str:
+    skipped = 0
+    if isinstance(expected, str) and isinstance(found, str):
+        # Of long texts that begin alike, what differs.
+        alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(expected, found, strict=False))
+        skipped = max(0, len(list(alike)) - _SHOWN // 2)
+    return f"expected {_value(expected, skipped)}, got {_value(found, skipped)}"
+
+
+def _value(value: Any, skipped: int = 0) -> str:
+    if value is _Absent:
+        return "nothing"
+    return f"…{_short(value[skipped:])}" if skipped else _short(value)
+
+
+def _short(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 2 * _SHOWN else f"{shown[:_SHOWN]}… ({len(shown)} characters)"
 
 
 def _missing(expected: Mapping[str, Any], jobs: list[_Enqueued]) -> str:
@@ -151,11 +184,23 @@ def _missing(expected: Mapping[str, Any], jobs: list[_Enqueued]) -> str:
     return "\n".join(lines)
 
 
-def _distance(expected: Mapping[str, Any], job: _Enqueued) -> tuple[int, int]:
-    """Fields that differ, the names before all others; then values."""
+def _distance(expected: Mapping[str, Any], job: _Enqueued) -> tuple[int, int, int]:
+    """Fields that differ, the names before all others; then how little their values have in common; then how many
+    values differ.
+    """
     differing = [name for name, value in expected.items() if _differences({name: value}, job.fields)]
-    return sum(100 if name in _NAMES else 1 for name in differing), len(_differences(expected, job.fields))
+    alike = sum(_likeness(_as_kept(name, expected[name]), job.fields[name]) for name in differing)
+    return sum(100 if name in _NAMES else 1 for name in differing), -alike, len(_differences(expected, job.fields))
+
+
+def _likeness(expected: Any, found: Any) -> int:
+    """How many places, types and values the two have in common."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        return 1 + sum(1 + _likeness(value, found[name]) for name, value in expected.items() if name in found)
+    if isinstance(expected, list) and isinstance(found, list):
+        return 1 + sum(1 + _likeness(*pair) for pair in zip(expected, found, strict=False))
+    return int(type(expected) is type(found)) + int(expected == found)
 
 
 def _shown(expected: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in expected.items())
+    return ", ".join(f"{name}={_short(value)}" for name, value in expected.items())

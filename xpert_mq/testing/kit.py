@@ -9,24 +9,31 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import redis
 
+from xpert_mq.context import effective_tenant
 from xpert_mq.errors import ManagedQueueError
-from xpert_mq.message import template
-from xpert_mq.models import JobSnapshot
+from xpert_mq.models import JobSnapshot, parse_job_ref
 from xpert_mq.node import node
 from xpert_mq.service import ManagedQueueService, managed_queue
 from xpert_mq.settings import Settings
 from xpert_mq.store.connection import Call
 from xpert_mq.store.keys import job_token, pool_keys, task_id
+from xpert_mq.store.store import Record
 from xpert_mq.testing.enqueued import EnqueuedJobs
-from xpert_mq.testing.node import InProcessNode, JobRun, WorkerCrash
+from xpert_mq.testing.runs import JobRun, WorkerCrash
 from xpert_mq.testing.target import Targets, WatchedExecutor
+
+if TYPE_CHECKING:
+    from xpert_mq.testing.node import InProcessNode
 
 #: Jobs per script call.
 _BATCH = 250
+
+#: What `advance` takes at the most: an integer for Lua, and more than anything is delayed by.
+_LONGEST_MS = 10**15
 
 #: The scripts that record a try's outcome.
 _OUTCOMES = ("finish", "retry")
@@ -66,7 +73,8 @@ class QueueKit:
     def run_jobs(self, limit: int = 1000, *, raising: bool = False) -> list[JobRun]:
         """Run jobs in this thread, as one worker would that runs one at a time, until none is due.
 
-        A retry or a Defer without a delay comes in the same call. What is delayed waits for `advance`.
+        A retry or a Defer without a delay comes in the same call. What is delayed waits for `advance`, or until its
+        time has come by itself.
 
         Args:
             limit: tries at the most.
@@ -102,17 +110,19 @@ class QueueKit:
         """`run_jobs` in another thread, while this event loop goes on: async handlers have a loop of their own."""
         return await asyncio.to_thread(self.run_jobs, limit, raising=raising)
 
-    def advance(self, ms: int) -> None:
-        """Let `ms` milliseconds pass for Redis, without sleeping.
+    def advance(self, ms: float) -> None:
+        """Let `ms` milliseconds pass for Redis, without sleeping; fractions are cut.
 
         What is delayed or backs off comes nearer, ages of finished jobs go by, and keys that expire do so earlier, a
         plugin's own among them. Clocks stay as they are: those of Python, and what Redis itself says of the time.
+
+        Raises ValueError for what is no number from 0 to 10^15.
         """
-        if ms < 0:
-            raise ValueError(f"time can't go back: {ms} ms")
+        if isinstance(ms, bool) or not isinstance(ms, (int, float)) or not 0 <= ms <= _LONGEST_MS:
+            raise ValueError(f"time goes on by 0 to {_LONGEST_MS} milliseconds, not by {ms!r}: it can't go back")
         store = self.service.store
         delayed = [pool_keys(queue).delayed for queue in self._queues()]
-        self.redis.eval(_advance(), 0, str(ms), store.keys.jobs, store.keys.expiring, store.keys.due, *delayed)
+        self.redis.eval(_advance(), 0, str(int(ms)), store.keys.jobs, store.keys.expiring, store.keys.due, *delayed)
         # Due times are rounded up to whole milliseconds: what was parked in this one is due from the next one on.
         began = self._server_ms()
         while self._server_ms() == began:
@@ -124,6 +134,7 @@ class QueueKit:
 
     def finished(self, job_id: str, tenant_id: str | None = None) -> JobSnapshot:
         """The job, which must have ended. AssertionError if it has not, or is not kept."""
+        __tracebackhide__ = True
         job = self.service.get_job(job_id, tenant_id=tenant_id)
         if job is None or job.state not in ("completed", "failed"):
             raise AssertionError(f"job {job_id!r} has not ended: {job.state if job else 'it is not kept'}")
@@ -151,9 +162,9 @@ class QueueKit:
     def deliver_again(self, job_id: str, tenant_id: str | None = None) -> None:
         """Puts a second copy of the job's latest message into its queue: whoever comes second has nothing to start.
 
-        Raises LookupError for a job that is not kept.
+        The tenant is the given one, else the current context's. Raises LookupError for a job that is not kept.
         """
-        record = self.service.executor.run(self.service.store.read(tenant_id, job_id))
+        tenant_id, job_id, record = self._kept(job_id, tenant_id)
         if record is None:
             raise LookupError(f"no job {job_id!r} is kept of tenant {tenant_id!r}")
         self._push(job_token(tenant_id, job_id), record.generation, record.envelope.execution_pool)
@@ -161,11 +172,17 @@ class QueueKit:
     def deliver_stale(self, job_id: str, tenant_id: str | None = None) -> None:
         """Puts a message of an earlier hand-out into the queue: as of a job that was cancelled, retried, or taken back.
 
-        No such job needs to be there.
+        The tenant is the given one, else the current context's. No such job needs to be there.
         """
-        record = self.service.executor.run(self.service.store.read(tenant_id, job_id))
+        tenant_id, job_id, record = self._kept(job_id, tenant_id)
         generation, pool = (record.generation - 1, record.envelope.execution_pool) if record else (0, "default")
         self._push(job_token(tenant_id, job_id), generation, pool)
+
+    def _kept(self, job_id: str, tenant_id: str | None) -> tuple[str | None, str, Record | None]:
+        """The ids as every verb of the service takes them, and the job's record."""
+        ref = parse_job_ref(job_id, tenant_id)
+        tenant_id = effective_tenant(ref.tenant_id)
+        return tenant_id, ref.job_id, self.service.executor.run(self.service.store.read(tenant_id, ref.job_id))
 
     def _hand_out(self) -> None:
         """What the maintenance thread does: due jobs to their queues, and those away whose age is over."""
@@ -176,9 +193,14 @@ class QueueKit:
 
     def _run_next(self) -> JobRun | None:
         self._hand_out()
+        return self._node().run_next()
+
+    def _node(self) -> InProcessNode:
+        # Celery's application reads the service's settings when it is imported: those of the test.
+        from xpert_mq.testing.node import InProcessNode
+
         settings = self.service.settings
-        node = self._nodes.get(settings) or self._nodes.setdefault(settings, InProcessNode(settings))
-        return node.run_next()
+        return self._nodes.get(settings) or self._nodes.setdefault(settings, InProcessNode(settings))
 
     def _queues(self) -> list[str]:
         return [self.service.settings.queue_name(pool) for pool in self.service.settings.pools]
@@ -189,6 +211,8 @@ class QueueKit:
             raise WorkerCrash
 
     def _push(self, token: str, generation: int, pool: str) -> None:
+        from xpert_mq.message import template
+
         queue = self.service.settings.queue_name(pool)
         number = str(generation)
         slots: Mapping[str, Any] = {

@@ -11,8 +11,7 @@ import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from queue import Empty
-from typing import Any, Literal
+from typing import Any
 
 from billiard.einfo import ExceptionInfo
 from celery import signals, states
@@ -26,39 +25,7 @@ from xpert_mq.dispatch import JobRequest
 from xpert_mq.service import managed_queue
 from xpert_mq.settings import Settings
 from xpert_mq.store.keys import split_task_id, split_token
-
-RunOutcome = Literal["completed", "failed", "retry", "deferred", "crashed", "dropped"]
-
-
-class WorkerCrash(SystemExit):
-    """The worker's process dies here. Raised by a handler, it is no failed try: the job is taken back as stalled."""
-
-    def __init__(self) -> None:
-        # As billiard ends a child upon SIGKILL.
-        super().__init__(9 - 256)
-
-
-@dataclass(frozen=True, slots=True)
-class JobRun:
-    """One try of a job, as `run_jobs` saw it.
-
-    Attributes:
-        outcome: `retry` after a failure with tries left; `deferred` by Defer; `crashed` with its worker; `dropped`: the
-            message had nothing to start.
-        attempts_made: ended tries when it began: 0 in the first.
-        result: what the handler returned.
-        error: what it raised.
-    """
-
-    job_id: str
-    outcome: RunOutcome
-    plugin_name: str = ""
-    queue_name: str = ""
-    job_name: str = ""
-    tenant_id: str | None = None
-    attempts_made: int = 0
-    result: Any = None
-    error: BaseException | None = None
+from xpert_mq.testing.runs import JobRun, RunOutcome
 
 
 class InProcessNode:
@@ -94,24 +61,14 @@ class InProcessNode:
 
     def _fetched(self) -> Any:
         channel = self._channel or self._connected()
-        if channel.client.connection is None:
-            channel.client.connection = channel.client.connection_pool.get_connection()
         self._message = None
-        # Fetch without the wait before it, until the answer is a message, or that there is none.
-        channel._more = True
-        while self._message is None and channel._more:
-            channel._brpop_start()
-            try:
-                channel._brpop_read()
-            except Empty:
-                continue
+        while self._message is None and channel.fetch():
+            pass
         return self._message
 
     def _connected(self) -> Any:
         self._connection = app.connection_for_read()
         self._channel = channel = self._connection.channel()
-        # A fetch that finds no script counts as one that has made the node known.
-        managed_queue.get_redis().script_load(managed_queue.store.fetch_script.source)
         consumer = Consumer(
             channel,
             queues=[Queue(name, Exchange(""), routing_key=name) for name in self._queues],

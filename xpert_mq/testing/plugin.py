@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from xpert_mq.service import ManagedQueueService
     from xpert_mq.testing.enqueued import EnqueuedJobs
     from xpert_mq.testing.kit import KitMaker, QueueKit
-    from xpert_mq.testing.node import JobRun
+    from xpert_mq.testing.runs import JobRun
     from xpert_mq.testing.worker import WorkerProcess
 
 

@@ -14,6 +14,9 @@ from xpert_mq.service import ManagedQueueService, managed_queue
 from xpert_mq.settings import Settings, get_settings
 from xpert_mq.store.connection import Call, Executor, R
 
+#: What `ManagedQueueService.configure` takes.
+Given = Settings | Callable[[], Settings] | None
+
 
 class WatchedExecutor(Executor):
     """Lets somebody look at a call of a thread before it is sent; who may raise in its place."""
@@ -43,8 +46,8 @@ class Targets:
         """Closes the connections, those of async handlers too, whose loop goes on."""
         for service in self._services.values():
             service.close()
-            if eventloop._loop is not None:
-                eventloop.run_in_loop(_close_async(service))
+            if eventloop.is_running():
+                eventloop.run_in_loop(service.aclose())
 
     @contextmanager
     def pointed(self, overrides: Mapping[str, Any]) -> Iterator[Settings]:
@@ -57,27 +60,36 @@ class Targets:
             PluginLoadError: a plugin that the setting `plugins` names; one of an entry point is only logged.
         """
         before = dict(vars(managed_queue))
-        settings = _merged(before["_given_settings"], {**overrides, "redis_url": self.redis_url})
+        given: Given = managed_queue.given_settings
+        lasting: list[Given] = []
 
-        def configure(wanted: Settings | None) -> None:
+        def configure(wanted: Given) -> None:
             # A framework that starts within the test must not lead away from the test's server.
+            nonlocal given
+            given = wanted
             self._use(_merged(wanted, {**overrides, "redis_url": self.redis_url}), configure)
 
         with ExitStack() as undo:
-            undo.callback(self._put_back, before)
-            self._use(settings, configure)
-            undo.enter_context(_environment(_variables(settings, {*overrides, "redis_url", "prefix"})))
+            undo.callback(self._put_back, before, lasting)
+            configure(given)
+            settings, own = managed_queue.settings, given
+            undo.enter_context(_environment(settings.environment({*overrides, "redis_url", "prefix"})))
             plugins = self._handlers_of(settings)
-            undo.enter_context(_registry_put_back())
-            known = {one.key for one in registry.handlers()}
-            registry._add([one for one in plugins if one.key not in known])
+            # What plugins set up when they are imported is for all tests, since they are imported once.
+            before["commit_hook"] = managed_queue.commit_hook
+            if given is not own:
+                lasting.append(given)
+            undo.enter_context(registry.put_back())
+            registry.adopt(plugins)
             yield settings
 
-    def _put_back(self, state: dict[str, Any]) -> None:
+    def _put_back(self, state: dict[str, Any], configured: list[Given]) -> None:
         vars(managed_queue).clear()
         vars(managed_queue).update(state)
         for service in self._services.values():
             _executor(service).before = None
+        for given in configured:
+            managed_queue.configure(given)
 
     def _handlers_of(self, settings: Settings) -> list[Handler]:
         # The process loads its plugins once, and tests may want others each time.
@@ -89,18 +101,10 @@ class Targets:
             self._plugins[settings.plugins] = loaded.handlers()
         return self._plugins[settings.plugins]
 
-    def _use(self, settings: Settings, configure: Callable[[Settings | None], None]) -> None:
+    def _use(self, settings: Settings, configure: Callable[[Given], None]) -> None:
         service = self._services.get(settings) or self._services.setdefault(settings, _service(settings))
         # One object goes on being the service: whoever has imported it keeps it.
         vars(managed_queue).update(vars(service), configure=configure, commit_hook=managed_queue.commit_hook)
-
-
-async def _close_async(service: ManagedQueueService) -> None:
-    client = await service.aget_redis()
-    await client.aclose()
-    connections = await service.async_executor._free_connections()
-    while connections:
-        await connections.pop().disconnect()
 
 
 def _executor(service: ManagedQueueService) -> WatchedExecutor:
@@ -112,15 +116,17 @@ def _executor(service: ManagedQueueService) -> WatchedExecutor:
 def force(overrides: Mapping[str, Any]) -> None:
     """For the rest of the process these settings go before all others, also those that a framework brings."""
 
-    def configure(wanted: Settings | None) -> None:
+    def configure(wanted: Given) -> None:
         ManagedQueueService.configure(managed_queue, _merged(wanted, overrides))
 
     vars(managed_queue)["configure"] = configure
     configure(None)
 
 
-def _merged(settings: Settings | None, overrides: Mapping[str, Any]) -> Settings:
-    return Settings(**{**(settings or Settings()).model_dump(), **overrides})
+def _merged(given: Given, overrides: Mapping[str, Any]) -> Settings:
+    settings = given() if callable(given) else given
+    # What is overridden is not read from the environment, and may be wrong there.
+    return Settings(**{**(settings.model_dump() if settings else {}), **overrides})
 
 
 def _service(settings: Settings) -> ManagedQueueService:
@@ -128,16 +134,6 @@ def _service(settings: Settings) -> ManagedQueueService:
     _ = service.settings, service.store, service.async_executor
     service.executor = WatchedExecutor(settings)
     return service
-
-
-def _variables(settings: Settings, names: set[str]) -> dict[str, str]:
-    """These settings as variables of the environment, for what reads it anew, and for processes that a test starts."""
-    found = {}
-    for name in names:
-        value = getattr(settings, name)
-        text = ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
-        found[str(Settings.model_fields[name].validation_alias)] = text
-    return found
 
 
 @contextmanager
@@ -154,16 +150,3 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
             else:
                 os.environ[name] = value
         get_settings.cache_clear()
-
-
-@contextmanager
-def _registry_put_back() -> Iterator[None]:
-    """What the block registers ends with it."""
-    handlers, wrappers = registry.handlers(), registry._wrappers
-    try:
-        yield
-    finally:
-        now = registry.handlers()
-        registry._remove([one for one in now if one not in handlers])
-        registry._add([one for one in handlers if one not in now])
-        registry._wrappers = wrappers

@@ -74,6 +74,7 @@ class WorkerProcess:
         Args:
             timeout: seconds.
         """
+        __tracebackhide__ = True
         deadline = time.monotonic() + timeout
         while True:
             job = managed_queue.get_job(job_id, tenant_id=tenant_id)

@@ -6,6 +6,7 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -36,14 +37,12 @@ class Postgres:
             os.chown(self.folder, account.pw_uid, account.pw_gid)
             self._user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
         self._run("initdb", "--auth=trust", "--username=postgres", "--no-sync", "-D", str(self.folder / "data"))
-        self._process = subprocess.Popen(
-            [program("postgres") or "", "-D", str(self.folder / "data"), "-k", str(self.folder), "-h", "", "-F"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            **self._user,
-        )
-        wait_for(lambda: self._is_ready(), "PostgreSQL", 30)
+        self._process = self._started()
+
+    def restart(self) -> None:
+        """Ends all connections."""
+        self._stop()
+        self._process = self._started()
 
     def renew(self) -> None:
         """Another database, which is empty."""
@@ -71,12 +70,27 @@ class Postgres:
 
     def close(self) -> None:
         """Ends it."""
-        self._process.terminate()
-        self._process.wait(20)
+        self._stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _is_ready(self) -> bool:
-        assert self._process.poll() is None, "PostgreSQL has ended"
+    def _started(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [program("postgres") or "", "-D", str(self.folder / "data"), "-k", str(self.folder), "-h", "", "-F"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            **self._user,
+        )
+        wait_for(lambda: self._is_ready(process), "PostgreSQL", 30)
+        return process
+
+    def _stop(self) -> None:
+        # By SIGTERM it would wait for its clients.
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(20)
+
+    def _is_ready(self, process: subprocess.Popen[bytes]) -> bool:
+        assert process.poll() is None, "PostgreSQL has ended"
         return (self.folder / ".s.PGSQL.5432").exists() and self._run(
             "psql", "-h", str(self.folder), "-U", "postgres", "-c", "SELECT 1", check=False
         ).returncode == 0

@@ -39,7 +39,7 @@ def page(tenant: str | None, job_id: str, verb: str | None = None) -> str:
 
 
 def listed(client: Client, **filters: str) -> list[str]:
-    return [job.id for _, job in client.get(LIST, filters).context["rows"]]
+    return [job.id for _, job, *_ in client.get(LIST, filters).context["rows"]]
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_pages(jobs: ManagedQueueService, configure: Configure, monkeypatch: pyt
     seen, after = list[str](), ""
     while True:
         context: Any = client.get(LIST, {"after": after}).context
-        seen += [job.id for _, job in context["rows"]]
+        seen += [job.id for _, job, *_ in context["rows"]]
         after = context["listing"].after
         if not after:
             break
@@ -192,6 +192,44 @@ def test_redis_away_is_told(queue: ManagedQueueService) -> None:
 
     assert "unavailable" in response.content.decode()
     assert "s3cret" not in response.content.decode()
+
+
+@pytest.mark.parametrize("verb", [None, "cancel", "retry"])
+def test_redis_away_at_a_job(queue: ManagedQueueService, verb: str | None) -> None:
+    client = staff("a", "view", "cancel", "retry")
+    queue.configure(Settings(redis_url="redis://:s3cret@127.0.0.1:1/0", enqueue_timeout=0.1))
+    address = page("a", "a1", verb)
+
+    response = client.post(address, follow=True) if verb else client.get(address, follow=True)
+
+    assert response.redirect_chain == [(LIST, 302)]
+    assert "unavailable" in response.content.decode()
+    assert "There are no such jobs" not in response.content.decode()
+
+
+def test_tenants_show_to_who_sees_several(jobs: ManagedQueueService) -> None:
+    own = staff("a", "view").get(LIST).content.decode()
+    every = staff("a", superuser=True).get(LIST).content.decode()
+
+    assert ("<th>Tenant</th>" in own, 'name="tenant"' in own) == (False, False)
+    assert ("<th>Tenant</th>" in every, 'name="tenant"' in every) == (True, True)
+
+
+def test_list_tells_when_a_job_is_due(queue: ManagedQueueService) -> None:
+    client = staff("a", "view")
+    queue.enqueue(JOB, tenant_id="a", job_id="now")
+    assert "until" not in client.get(LIST).content.decode()
+
+    queue.enqueue(JOB, tenant_id="a", job_id="later", delay_ms=3_600_000)
+    assert "until" in client.get(LIST).content.decode()
+
+
+def test_page_shows_the_result_as_text(jobs: ManagedQueueService) -> None:
+    worker = PretendWorker(jobs)
+    worker.complete(worker.claim_next(), '{"html": "<b>done</b>"}')
+    client = staff("a", "view")
+
+    assert "&quot;html&quot;: &quot;&lt;b&gt;done&lt;/b&gt;&quot;" in client.get(page("a", "a1")).content.decode()
 
 
 def test_index_links_to_the_list(queue: ManagedQueueService) -> None:

@@ -95,11 +95,12 @@ def test_tenant_of_django_tenants() -> None:
     assert from_django_tenants(request()) is None
 
 
-def test_streamed_answer_is_made_in_the_context() -> None:
+@pytest.mark.parametrize("view", ["stream", "download"])
+def test_streamed_answer_is_made_in_the_context(view: str) -> None:
     user = member(tenant_id="t-1")
     client = Client()
     client.force_login(user)
-    response: Any = client.get("/stream")
+    response: Any = client.get(f"/{view}")
 
     parts = iter(response.streaming_content)
     first = json.loads(next(parts))

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import functools
+import json
+import sqlite3
 import threading
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
+from django.utils import timezone
 
 from tests.contrib.django.conftest import Configure
 from tests.contrib.django.site.shop.managed_jobs import SHOP
@@ -12,7 +18,7 @@ from xpert_mq import EnqueueResult, InvalidJobError, ManagedQueueService, QueueU
 from xpert_mq.contrib.django import outbox
 from xpert_mq.contrib.django.models import OutboxJob
 from xpert_mq.service import PreparedJob
-from xpert_mq.settings import Settings
+from xpert_mq.store.store import FORMAT
 
 JOB = {**SHOP, "job_name": "note", "payload": {"name": "n"}}
 
@@ -107,6 +113,25 @@ def test_redis_away_keeps_the_jobs_for_later(queue: ManagedQueueService) -> None
     assert all(queue.get_job(job_id) for job_id in ("one", "two"))
 
 
+def test_redis_away_is_waited_for_once(
+    queue: ManagedQueueService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue.configure(queue.settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/1", "enqueue_timeout": 0.1}))
+
+    def commit(*ids: str) -> int:
+        """Gives how many have waited."""
+        caplog.clear()
+        with transaction.atomic():
+            for job_id in ids:
+                queue.enqueue(JOB, job_id=job_id, on_commit=True)
+        return len(caplog.records)
+
+    assert [commit("a", "b"), commit("c")] == [1, 0]
+    monkeypatch.setattr(outbox, "_away_until", {})
+    assert commit("d") == 1
+    assert kept() == ["a", "b", "c", "d"]
+
+
 def test_drain_sends_the_oldest_first_and_what_is_old_enough(queue: ManagedQueueService) -> None:
     keep(queue, "a", "b", "c")
 
@@ -140,15 +165,69 @@ def test_job_that_was_sent_before_the_crash_is_added_once(queue: ManagedQueueSer
     assert kept() == []
 
 
-def test_row_that_cannot_be_sent_is_kept_with_its_reason(queue: ManagedQueueService) -> None:
-    OutboxJob.objects.create(job_id="broken", text="{}")
-    keep(queue, "id")
+def spoiled(text: str, *, job_id: str = "id", envelope: dict[str, Any]) -> str:
+    """The text of a job with these parts in place of its own."""
+    data = json.loads(text)
+    return json.dumps({**data, "jobId": job_id, "envelope": json.dumps({**json.loads(data["envelope"]), **envelope})})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda text: "{}", "prepared job"),
+        (lambda text: spoiled(text, envelope={"v": FORMAT + 1}), "later release"),
+        (lambda text: spoiled(text, envelope={"v": "x"}), ""),
+        (lambda text: spoiled(text, envelope={"tenantId": 7}), ""),
+        (lambda text: spoiled(text, envelope={"executionPool": "gone"}), "gone"),
+        (lambda text: spoiled(text, envelope={}, job_id="\ud800"), "surrogates"),
+    ],
+    ids=["nothing", "later", "version", "tenant", "pool", "surrogate"],
+)
+def test_row_that_cannot_be_sent_is_kept_and_holds_up_no_other(
+    queue: ManagedQueueService, spoil: Callable[[str], str], reason: str
+) -> None:
+    keep(queue, "bad", "good")
+    row = OutboxJob.objects.get(job_id="bad")
+    text, row.text = row.text, spoil(row.text)
+    row.save()
 
     assert outbox.drain("default") == 2
     assert outbox.drain("default") == 0
-    assert kept() == ["broken"]
-    assert "prepared job" in OutboxJob.objects.get().error
-    assert queue.get_job("id") is not None
+    assert kept() == ["bad"]
+    row.refresh_from_db()
+    assert row.error
+    assert reason in row.error
+    assert queue.get_job("good") is not None
+
+    # One that knows better sends it later.
+    OutboxJob.objects.update(text=text, retry_at=timezone.now())
+    outbox.drain("default")
+    assert kept() == []
+    assert queue.get_job("bad") is not None
+
+
+def test_row_that_still_cannot_be_sent_is_told_once(
+    queue: ManagedQueueService, caplog: pytest.LogCaptureFixture
+) -> None:
+    OutboxJob.objects.create(job_id="broken", text="{}")
+    for _ in range(2):
+        outbox.drain("default")
+        OutboxJob.objects.update(retry_at=timezone.now())
+
+    assert [getattr(one, "action", None) for one in caplog.records] == ["outbox_unsendable"]
+
+
+def test_database_that_fails_after_the_commit_fails_no_transaction(queue: ManagedQueueService) -> None:
+    with closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
+        with transaction.atomic():
+            transaction.on_commit(functools.partial(other.execute, "BEGIN IMMEDIATE"))
+            queue.enqueue(JOB, job_id="id", on_commit=True)
+            connection.connection.execute("PRAGMA busy_timeout = 1")
+        assert queue.get_job("id") is not None
+        assert kept() == ["id"]
+
+    assert outbox.drain("default") == 1
+    assert kept() == []
 
 
 def test_conflict_ends_the_row(queue: ManagedQueueService, caplog: pytest.LogCaptureFixture) -> None:
@@ -189,12 +268,3 @@ def test_id_with_a_nul_can_be_kept(queue: ManagedQueueService) -> None:
     outbox.drain("default")
 
     assert queue.get_job("a\0b") is not None
-
-
-def test_settings_of_the_pool_are_those_of_the_drain(queue: ManagedQueueService, settings: Settings) -> None:
-    keep(queue, "id", execution_pool="sandbox-browser")
-    queue.configure(settings.model_copy(update={"pools": ("default",)}))
-
-    outbox.drain("default")
-
-    assert "sandbox-browser" in OutboxJob.objects.get().error

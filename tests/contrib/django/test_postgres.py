@@ -121,6 +121,43 @@ def test_connection_that_was_cut_is_replaced(
 
 
 @POOLS
+@pytest.mark.parametrize("options", [{"CONN_MAX_AGE": 600}, DJANGO_POOL], ids=["kept", "pooled"])
+def test_database_that_restarts_between_two_jobs(
+    project_factory: ProjectFactory, postgres: Postgres, pool: str, options: dict[str, Any]
+) -> None:
+    """Nothing tells the worker that its connection is gone."""
+    if "OPTIONS" in options:
+        pytest.importorskip("psycopg_pool")
+    project = project_factory(database=postgres.database(**options))
+    project.worker(pool=pool)
+    # Django's async queries need threads, which gevent replaces.
+    jobs = ["note"] if pool == "gevent" else ["note", "anote"]
+
+    for _ in range(2):
+        for job in jobs:
+            assert run(project, job).failed_reason is None
+        postgres.restart()
+    assert run(project, "note").failed_reason is None
+
+
+@pytest.mark.parametrize("options", [{"CONN_MAX_AGE": 600}, DJANGO_POOL], ids=["kept", "pooled"])
+def test_jobs_at_the_same_time(project_factory: ProjectFactory, postgres: Postgres, options: dict[str, Any]) -> None:
+    """Sync and async ones, on four threads."""
+    if "OPTIONS" in options:
+        pytest.importorskip("psycopg_pool")
+    project = project_factory(database=postgres.database(**options))
+    project.worker("-c", "4")
+
+    jobs = [enqueue(project, job, f"{job} {number}") for number in range(40) for job in ("note", "anote")]
+    seen = [project.finished(job_id) for job_id in jobs]
+
+    assert {(one.state, one.failed_reason) for one in seen} == {("completed", None)}
+    assert len(orders(project)) == len(jobs)
+    # One for each thread, or what the pool holds.
+    wait_for(lambda: 1 <= len(clients := postgres.clients()) <= 4 and set(clients) == {"idle"}, "no more connections")
+
+
+@POOLS
 def test_transaction_left_open_is_rolled_back(project_factory: ProjectFactory, postgres: Postgres, pool: str) -> None:
     project = project_factory(database=postgres.database(CONN_MAX_AGE=600))
     project.worker(pool=pool)

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
+# The testing kit's fixtures, too.
+from tests.testing.conftest import pytest_configure as pytest_configure
 from xpert_mq import ManagedQueueService, Settings, managed_queue, registry
-from xpert_mq.contrib.flask import handling
 
 
 @pytest.fixture
-def queue(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[ManagedQueueService]:
-    monkeypatch.setattr(handling, "_app", None)
-    monkeypatch.setattr(registry, "_wrappers", registry._wrappers)
+def queue(settings: Settings) -> Iterator[ManagedQueueService]:
     managed_queue.configure(settings)
     try:
-        yield managed_queue
+        with registry.put_back():
+            yield managed_queue
     finally:
         managed_queue.commit_hook = None
         managed_queue.configure(None)

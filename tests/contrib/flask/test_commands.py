@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from flask.cli import FlaskGroup
 
 from xpert_mq import ManagedQueueService
 from xpert_mq.contrib.flask import XpertMQ
+from xpert_mq.contrib.flask.configuration import environment_of
 from xpert_mq.settings import get_settings
 
 JOB = {"plugin_name": "p", "queue_name": "q", "job_name": "j", "tenant_id": "acme"}
@@ -81,3 +83,20 @@ def test_worker_gets_the_application_and_its_settings(monkeypatch: pytest.Monkey
     }
     command = [sys.executable, "-m", "celery", "-A", "xpert_mq", "worker", "-Q", "of:the:config:plugin-jobs-big", "-E"]
     assert become == [command]
+
+
+def test_settings_of_other_forms_reach_the_worker(app: Flask) -> None:
+    app.config.update(XPERT_MQ_PLUGINS={"shop.jobs"}, XPERT_MQ_POOLS=" default , big ", XPERT_MQ_NODE_TIMEOUT="60")
+
+    assert environment_of(app.config) == {
+        "XPERT_MQ_PLUGINS": "shop.jobs",
+        "XPERT_MQ_POOLS": "default,big",
+        "XPERT_MQ_NODE_TIMEOUT": "60.0",
+    }
+
+
+def test_help_of_the_worker_is_a_text(run: Run) -> None:
+    said = run("worker", "--help").output.partition("Options:")[0]
+
+    assert "It takes the jobs of all declared execution pools" in said
+    assert not re.search(r"\S {2,}", said)

@@ -21,6 +21,15 @@ def find_user(_: Any) -> dict[str, str]:
     return USER
 
 
+async def afind_user(_: Any) -> dict[str, str]:
+    return USER
+
+
+async def allow_nobody(user: Any, *_: Any) -> bool:
+    assert user is USER
+    return False
+
+
 def seen() -> str:
     context = current_context()
     return f"{context.tenant_id}/{context.organization_id}/{context.user_id}"
@@ -87,6 +96,31 @@ def test_user_of_flask_login_is_the_default() -> None:
 
     assert client.get("/").text == "None/None/None"
     assert client.get("/", headers={"Authorization": "yes"}).text == "acme/None/u-7"
+
+
+def test_user_of_flask_login_needs_nothing_but_what_it_asks_for() -> None:
+    app = make_app(SECRET_KEY="secret")
+    manager = flask_login.LoginManager(app)
+
+    class Known(flask_login.UserMixin):  # type: ignore[misc] # has no types
+        tenant_id = "acme"
+
+        def get_id(self) -> str:
+            return "u-7"
+
+    manager.request_loader(lambda _: Known())
+
+    assert get(app) == "acme/None/u-7"
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_callables_of_the_config_may_be_coroutine_functions(named: bool) -> None:
+    app = make_app(
+        XPERT_MQ_USER=f"{__name__}:afind_user" if named else afind_user,
+        XPERT_MQ_ALLOWS=f"{__name__}:allow_nobody" if named else allow_nobody,
+    )
+
+    assert app.test_client().get("/").status_code == 403
 
 
 def test_context_is_there_for_later_hooks_and_coroutines() -> None:
@@ -177,6 +211,47 @@ def test_job_gets_the_tenant_of_its_request(queue: ManagedQueueService) -> None:
 def test_unknown_key_is_an_error_that_names_the_closest() -> None:
     with pytest.raises(SettingsError, match=r"XPERT_MQ_TENNANT.*did you mean 'XPERT_MQ_TENANT'"):
         make_app(XPERT_MQ_TENNANT=tenant_header)
+
+
+@pytest.mark.parametrize("prefix", ["XPERT_MQ", "MANAGED_QUEUE"])
+def test_unknown_key_is_an_error(prefix: str) -> None:
+    with pytest.raises(SettingsError, match=f"unknown key '{prefix}_NONSENSE' in the Flask config"):
+        make_app(**{f"{prefix}_NONSENSE": 1})
+
+
+@pytest.mark.parametrize("key", ["XPERT_MQ_USER", "XPERT_MQ_ALLOWS"])
+@pytest.mark.parametrize("value", [5, True, "", "module", "module:", ":function"])
+def test_finder_must_be_callable_or_name_a_function(key: str, value: Any) -> None:
+    with pytest.raises(SettingsError, match=f"{key} of the Flask config must be a callable or `module:function`"):
+        make_app(**{key: value})
+
+
+@pytest.mark.parametrize("named", ["no_such_module:find", f"{__name__}:find_nobody", f"{__name__}:USER"])
+def test_function_that_is_not_there_is_an_error_of_the_request(named: str) -> None:
+    with pytest.raises(SettingsError, match=f"XPERT_MQ_TENANT names '{named}', which"):
+        get(make_app(XPERT_MQ_TENANT=named))
+
+
+@pytest.mark.parametrize("key", ["XPERT_MQ_ON_COMMIT", "XPERT_MQ_APP_CONTEXT"])
+@pytest.mark.parametrize("value", ["false", "", 2, []])
+def test_text_is_no_truth_value(key: str, value: Any) -> None:
+    with pytest.raises(SettingsError, match=f"{key} of the Flask config must be True or False, not "):
+        make_app(**{key: value})
+
+
+def test_application_has_it_once() -> None:
+    with pytest.raises(SettingsError, match=f"the Flask application '{__name__}' has XpertMQ already"):
+        XpertMQ(make_app())
+
+
+def test_application_that_has_served_does_not_take_it() -> None:
+    app = Flask(__name__)
+    app.add_url_rule("/", view_func=seen)
+    app.test_client().get("/")
+    with pytest.raises(AssertionError, match="already handled its first request"):
+        XpertMQ(app)
+
+    assert app.test_client().get("/").text == "None/None/None"
 
 
 def test_setting_that_comes_too_late_is_an_error(queue: ManagedQueueService) -> None:

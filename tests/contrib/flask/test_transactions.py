@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Integer, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import Integer, event, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from xpert_mq import (
     EnqueueResult,
@@ -164,6 +165,36 @@ def test_rollback_of_all_with_an_open_savepoint(queue: ManagedQueueService) -> N
     db.session.rollback()
 
     assert added(queue, "outer", "within") == [False, False]
+
+
+@pytest.mark.usefixtures("app")
+@pytest.mark.parametrize("moment", ["after_flush", "before_commit", "after_commit"])
+def test_job_of_a_listener_of_the_application(queue: ManagedQueueService, moment: str) -> None:
+    event.listen(db.session(), moment, lambda *_: add(queue, "one"))
+    db.session.add(Note())
+    db.session.commit()
+
+    assert added(queue, "one") == [True]
+
+
+@pytest.mark.usefixtures("app")
+def test_session_of_a_block(queue: ManagedQueueService) -> None:
+    with db.session.begin():
+        add(queue, "kept")
+        assert added(queue, "kept") == [False]
+    with suppress(ZeroDivisionError), db.session.begin():
+        add(queue, "gone")
+        db.session.add(Note(id=1 // 0))
+
+    assert added(queue, "kept", "gone") == [True, False]
+
+
+@pytest.mark.usefixtures("app")
+def test_session_of_ones_own_is_not_known(queue: ManagedQueueService) -> None:
+    with Session(db.engine) as own, own.begin():
+        own.add(Note())
+        add(queue, "one")
+        assert added(queue, "one") == [True]
 
 
 @pytest.mark.usefixtures("app")

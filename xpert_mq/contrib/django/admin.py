@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import json
 import logging
 from collections.abc import Callable
@@ -32,6 +33,22 @@ logger = logging.getLogger(__name__)
 
 #: The states that a job must be in.
 _STATES = {"cancel": ("waiting", "delayed"), "retry": ("failed",)}
+
+View = Callable[..., HttpResponse]
+
+
+def _tells_outage(view: View) -> View:
+    """With Redis away the user comes to the list, with a message."""
+
+    @functools.wraps(view)
+    def wrapper(self: JobAdmin, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return view(self, request, *args, **kwargs)
+        except QueueUnavailableError as error:
+            messages.error(request, str(error))
+            return self._go("job_changelist")
+
+    return wrapper
 
 
 @admin.register(Job)
@@ -68,10 +85,20 @@ class JobAdmin(admin.ModelAdmin):
             listing = joblist.find(request.user, wanted, request.GET.get("after"))
         except QueueUnavailableError as error:
             messages.error(request, str(error))
-        rows = [(key_of(job.envelope.tenant_id, job.id), job) for job in listing.jobs] if listing else []
-        context = {"listing": listing, "rows": rows, "wanted": wanted, "states": STATES}
+        jobs = listing.jobs if listing else []
+        context = {
+            "listing": listing,
+            "rows": [
+                (key_of(job.envelope.tenant_id, job.id), job, _time(job.since), _time(job.due_at)) for job in jobs
+            ],
+            "wanted": wanted,
+            "filters": [(name, name.replace("_", " ").capitalize(), value) for name, value in wanted.items()],
+            "states": STATES,
+            "several": joblist.sees_several(request.user),
+        }
         return self._page(request, "jobs", "Jobs", **context)
 
+    @_tells_outage
     def job_view(self, request: HttpRequest, key: str) -> HttpResponse:
         """All there is about a job."""
         self._check(request, "view")
@@ -82,10 +109,17 @@ class JobAdmin(admin.ModelAdmin):
             for verb, states in _STATES.items()
             if job.state in states and request.user.has_perm(f"xpert_mq.{verb}_job")
         ]
-        data = json.dumps(job.data, ensure_ascii=False, indent=2, default=str)
-        times = {name: _time(getattr(job, name)) for name in ("timestamp", "processed_on", "finished_on")}
-        return self._page(request, "job", f"Job {job_id}", key=key, job=job, data=data, times=times, may=may)
+        context = {
+            "key": key,
+            "job": job,
+            "data": _json(job.data),
+            "result": None if job.return_value is None else _json(job.return_value),
+            "times": {name: _time(getattr(job, name)) for name in ("timestamp", "processed_on", "finished_on")},
+            "may": may,
+        }
+        return self._page(request, "job", "Job", **context)
 
+    @_tells_outage
     def act_view(self, request: HttpRequest, key: str, verb: str) -> HttpResponse:
         """Cancels a job, or runs it again."""
         if verb not in _STATES:
@@ -100,13 +134,12 @@ class JobAdmin(admin.ModelAdmin):
             result = act(job_id, tenant_id=tenant_id)
         if not result.success:
             messages.warning(request, f"Nothing was done: the job is {(result.reason or '').replace('_', ' ')}.")
-            return HttpResponseRedirect(reverse(f"{self.admin_site.name}:xpert_mq_job_changelist"))
+            return self._go("job_changelist")
         logger.info(
             "job %s of tenant %s: %s by %s", job_id, tenant_id, verb, request.user, extra={"action": f"admin_{verb}"}
         )
         messages.success(request, "The job was cancelled." if verb == "cancel" else "The job runs again.")
-        name, arguments = ("job_changelist", []) if verb == "cancel" else ("job_change", [key])
-        return HttpResponseRedirect(reverse(f"{self.admin_site.name}:xpert_mq_{name}", args=arguments))
+        return self._go("job_changelist") if verb == "cancel" else self._go("job_change", key)
 
     def _check(self, request: HttpRequest, what: str) -> None:
         if not all(request.user.has_perm(f"xpert_mq.{one}_job") for one in ("view", what)):
@@ -123,7 +156,13 @@ class JobAdmin(admin.ModelAdmin):
             raise Http404("there is no such job")
         return tenant_id, job_id
 
+    def _go(self, name: str, *arguments: str) -> HttpResponse:
+        address = reverse(f"admin:xpert_mq_{name}", args=arguments, current_app=self.admin_site.name)
+        return HttpResponseRedirect(address)
+
     def _page(self, request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
+        # For a project with several admin sites: links stay within this one.
+        request.current_app = self.admin_site.name
         site = self.admin_site.each_context(request)
         opts = {"title": title, "opts": self.model._meta, "app_label": "xpert_mq"}
         return TemplateResponse(request, f"admin/xpert_mq/{template}.html", {**site, **opts, **context})
@@ -164,6 +203,10 @@ def _read(tenant_id: str | None, job_id: str) -> JobSnapshot:
     if job is None:
         raise Http404("there is no such job")
     return job
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2, default=str)
 
 
 def _time(ms: int | None) -> datetime | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -11,8 +11,10 @@ import redis
 from django.conf import settings
 from django.core import checks
 
+from xpert_mq.context import load_user_function
 from xpert_mq.contrib.django import conf
 from xpert_mq.errors import SettingsError
+from xpert_mq.settings import Settings
 
 MIDDLEWARE = "xpert_mq.contrib.django.middleware.ContextMiddleware"
 _AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
@@ -27,29 +29,54 @@ def register_all() -> None:
 
 def check_settings(**_: Any) -> list[checks.CheckMessage]:
     """Unknown keys and wrong values."""
-    return list(_wrong_settings())
-
-
-def _wrong_settings() -> Iterator[checks.CheckMessage]:
     try:
-        for key, near in conf.unknown().items():
-            hint = f"Did you mean {near!r}?" if near else None
-            yield checks.Error(f"{conf.NAME} has an unknown key {key!r}.", hint, id="xpert_mq.E001")
-        conf.platform_settings()
-        conf.configuration()
+        unknown = conf.unknown()
     except SettingsError as error:
-        yield checks.Error(str(error), id="xpert_mq.E002")
+        return [_wrong(error)]
+    return [*_unknown_keys(unknown), *_wrong_values()]
+
+
+def _unknown_keys(unknown: Mapping[str, str]) -> Iterator[checks.CheckMessage]:
+    for key, near in unknown.items():
+        hint = f"Did you mean {near!r}?" if near else None
+        yield checks.Error(f"{conf.NAME} has an unknown key {key!r}.", hint, id="xpert_mq.E001")
+
+
+def _wrong_values() -> Iterator[checks.CheckMessage]:
+    for read in (_platform_and_user_loader, conf.configuration):
+        try:
+            read()
+        except SettingsError as error:
+            yield _wrong(error)
+
+
+def _platform_and_user_loader() -> None:
+    loader = conf.platform_settings().user_loader
+    if loader is not None:
+        load_user_function(loader)
+
+
+def _wrong(error: SettingsError) -> checks.CheckMessage:
+    return checks.Error(str(error), id="xpert_mq.E002")
 
 
 def check_handlers(**_: Any) -> list[checks.CheckMessage]:
-    """Modules of handlers that can't be imported: a worker would only log it."""
-    found = []
-    for name in conf.job_modules():
+    """Modules of handlers that can't be imported: a worker only logs it, and runs the others."""
+    ours = conf.job_modules()
+    platform = _platform()
+    plugins = [name for name in platform.plugins if name not in ours] if platform else []
+    errors = [checks.Error(said, id="xpert_mq.E003") for said in _not_importable(ours)]
+    # They may be there for the workers alone.
+    warnings = [checks.Warning(said, id="xpert_mq.W002") for said in _not_importable(plugins)]
+    return [*errors, *warnings]
+
+
+def _not_importable(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
         try:
             importlib.import_module(name)
         except Exception as error:  # noqa: BLE001 - the module's own
-            found.append(checks.Error(f"{name} can't be imported: {type(error).__name__}: {error}", id="xpert_mq.E003"))
-    return found
+            yield f"{name} can't be imported: {type(error).__name__}: {error}"
 
 
 def check_middleware(**_: Any) -> list[checks.CheckMessage]:
@@ -64,16 +91,12 @@ def check_middleware(**_: Any) -> list[checks.CheckMessage]:
 
 def check_server(**_: Any) -> list[checks.CheckMessage]:
     """Whether the server is there, and drops no jobs when its memory is short."""
-    try:
-        platform = conf.platform_settings()
-    except SettingsError:
+    platform = _platform()
+    if platform is None:
         return []
-    timeout = platform.enqueue_timeout
-    client = redis.Redis.from_url(platform.redis_url, socket_connect_timeout=timeout, socket_timeout=timeout)
     try:
-        with closing(client):
-            info: Any = client.info("memory")
-    except redis.RedisError as error:
+        info = _memory_info(platform)
+    except (redis.RedisError, OSError) as error:
         said = f"Redis at {platform.safe_redis_url} can't be reached: {error}"
         return [checks.Error(said, id="xpert_mq.E005")]
     policy = info.get("maxmemory_policy", "noeviction")
@@ -81,3 +104,17 @@ def check_server(**_: Any) -> list[checks.CheckMessage]:
         return []
     said = f"The maxmemory-policy of Redis at {platform.safe_redis_url} is {policy}: it may drop jobs."
     return [checks.Warning(said, "Set it to noeviction.", id="xpert_mq.W001")]
+
+
+def _memory_info(platform: Settings) -> Any:
+    timeouts = {"socket_connect_timeout": platform.enqueue_timeout, "socket_timeout": platform.enqueue_timeout}
+    with closing(redis.Redis.from_url(platform.redis_url, **timeouts)) as client:
+        return client.info("memory")
+
+
+def _platform() -> Settings | None:
+    """None where they are wrong, which `check_settings` tells."""
+    try:
+        return conf.platform_settings()
+    except SettingsError:
+        return None

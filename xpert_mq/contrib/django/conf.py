@@ -10,12 +10,12 @@ import difflib
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from importlib.util import find_spec
 from typing import Any
 
+from asgiref.sync import iscoroutinefunction
 from django.apps import apps
 from django.conf import settings as django_settings
-from django.utils.module_loading import import_string
+from django.utils.module_loading import import_string, module_has_submodule
 
 from xpert_mq.contrib.tenants import Allows, Finder, Finders, only_own
 from xpert_mq.errors import SettingsError
@@ -28,9 +28,23 @@ LOADER = "xpert_mq.contrib.django.users:load_user"
 _PLATFORM = {name.upper(): name for name in Settings.model_fields}
 
 
-def _own_tenant(user: Any) -> Iterable[str | None]:
-    tenant_id = getattr(user, "tenant_id", None)
-    return () if tenant_id is None else (str(tenant_id),)
+def _listing(function: Callable[[Any], Any]) -> Callable[[Any], tuple[str | None, ...]]:
+    """The function, which may give a single tenant, too: a text must not be taken for a list of letters."""
+
+    def tenants(user: Any) -> tuple[str | None, ...]:
+        found = function(user)
+        if found is None:
+            return ()
+        if isinstance(found, str) or not isinstance(found, Iterable):
+            found = (found,)
+        return tuple(None if tenant is None else str(tenant) for tenant in found)
+
+    return tenants
+
+
+@_listing
+def _own_tenant(user: Any) -> Any:
+    return getattr(user, "tenant_id", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +60,8 @@ class Configuration:
         outbox: the databases whose transactions keep such jobs in a table until they are in Redis; True: the default
             one.
         outbox_after: seconds until workers send what the process that committed did not.
-        admin_tenants: called with a user, gives the tenants whose jobs the admin shows; superusers see all. Default:
-            the user's `tenant_id`.
+        admin_tenants: called with a user, gives the tenant or tenants whose jobs the admin shows (in a list None means
+            the jobs without a tenant); superusers see all. Default: the user's `tenant_id`.
     """
 
     tenant: Finder | None = None
@@ -70,6 +84,7 @@ def _user_of(request: Any) -> Any:
 
 
 _OWN = {one.name.upper(): one.name for one in fields(Configuration)}
+_DAY = 86_400
 _CALLABLE = ("TENANT", "ORGANIZATION", "PRINCIPAL", "ALLOWS", "ADMIN_TENANTS")
 
 
@@ -94,16 +109,28 @@ def platform_settings() -> Settings:
     Raises SettingsError for a wrong value.
     """
     values = {_PLATFORM[key]: value for key, value in given().items() if key in _PLATFORM}
-    base = Settings(**values)
+    try:
+        base = Settings(**values)
+    except SettingsError as error:
+        raise SettingsError(_by_keys(str(error), values)) from None
     values["plugins"] = (*base.plugins, *job_modules())
     values["user_loader"] = base.user_loader or LOADER
     return Settings(**values)
 
 
+def _by_keys(said: str, names: Iterable[str]) -> str:
+    """The text with the key of the dictionary before the variable, where the dictionary has the value."""
+    for name in names:
+        variable = str(Settings.model_fields[name].validation_alias)
+        said = said.replace(f"{variable}:", f"{NAME}[{name.upper()!r}] ({variable}):")
+    return said
+
+
 def job_modules() -> list[str]:
     """The modules of the installed apps that hold handlers."""
-    names = [f"{config.name}.{MODULE}" for config in apps.get_app_configs()]
-    return [name for name in names if find_spec(name) is not None]
+    return [
+        f"{config.name}.{MODULE}" for config in apps.get_app_configs() if module_has_submodule(config.module, MODULE)
+    ]
 
 
 @functools.cache
@@ -115,13 +142,14 @@ def configuration() -> Configuration:
 
 def _value(key: str, value: Any) -> Any:
     if key in _CALLABLE:
-        return _function(key, value)
+        function = _function(key, value)
+        return _listing(function) if key == "ADMIN_TENANTS" else function
     if key == "OUTBOX":
         return _aliases(value)
     if key == "ON_COMMIT" and not isinstance(value, bool):
         raise SettingsError(f"{NAME}[{key!r}] must be True or False, not {value!r}")
-    if key == "OUTBOX_AFTER" and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0):
-        raise SettingsError(f"{NAME}[{key!r}] must be a number of seconds, at least 0, not {value!r}")
+    if key == "OUTBOX_AFTER" and (type(value) not in (int, float) or not 0 <= value <= _DAY):
+        raise SettingsError(f"{NAME}[{key!r}] must be a number of seconds from 0 to {_DAY} (a day), not {value!r}")
     return value
 
 
@@ -129,20 +157,23 @@ def _function(key: str, value: Any) -> Any:
     if isinstance(value, str):
         try:
             value = import_string(value)
-        except ImportError as error:
-            raise SettingsError(f"{NAME}[{key!r}]: {error}") from error
+        except Exception as error:  # whatever the module raises while it is imported
+            said = f"{value!r} can't be imported: {type(error).__name__}: {error}"
+            raise SettingsError(f"{NAME}[{key!r}]: {said}") from error
     if not callable(value):
         raise SettingsError(f"{NAME}[{key!r}] must be a callable or the dotted path of one, not {value!r}")
+    # Nobody awaits what it gives, and a coroutine is true.
+    if iscoroutinefunction(value) or iscoroutinefunction(type(value).__call__):
+        raise SettingsError(f"{NAME}[{key!r}] must not be async: it is called in a thread, where queries are allowed")
     return value
 
 
 def _aliases(value: Any) -> tuple[str, ...]:
     if isinstance(value, bool):
         return ("default",) if value else ()
-    aliases = tuple(value) if isinstance(value, (list, tuple)) else None
-    if aliases is None or any(alias not in django_settings.DATABASES for alias in aliases):
+    if not isinstance(value, (list, tuple)) or any(alias not in list(django_settings.DATABASES) for alias in value):
         raise SettingsError(f"{NAME}['OUTBOX'] must be True, False or a list of names in DATABASES, not {value!r}")
-    return aliases
+    return tuple(value)
 
 
 def forget(*, setting: str, **_: Any) -> None:

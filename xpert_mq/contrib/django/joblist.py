@@ -50,6 +50,11 @@ def may_see(user: Any, tenant_id: str | None) -> bool:
     return bool(user.is_superuser) or tenant_id in tuple(configuration().admin_tenants(user))
 
 
+def sees_several(user: Any) -> bool:
+    """Whether these are of more than one tenant, so that it matters whose a job is."""
+    return bool(user.is_superuser) or len(set(configuration().admin_tenants(user))) > 1
+
+
 def _tenants(user: Any, wanted: str) -> Sequence[str | Tenants | None]:
     if user.is_superuser:
         return [wanted or Tenants.ALL]

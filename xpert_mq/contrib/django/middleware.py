@@ -55,7 +55,8 @@ def _scope(request: HttpRequest) -> ContextScope:
 
 def _streaming(response: Any, context: RequestContext) -> Any:
     """An answer that is made while it is sent, when the request is over for us, is made in the context, too."""
-    if not getattr(response, "streaming", False) or hasattr(response, "file_to_stream"):
+    is_file = getattr(response, "file_to_stream", None) is not None
+    if is_file or not getattr(response, "streaming", False):
         return response
     if response.is_async:
         response.streaming_content = _aparts(response.streaming_content, context)

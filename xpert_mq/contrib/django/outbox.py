@@ -7,12 +7,14 @@ twice is the same call twice, and is added once.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from xpert_mq.contrib.django.conf import configuration
@@ -25,6 +27,15 @@ logger = logging.getLogger(__name__)
 
 #: Jobs that are sent in one go.
 BATCH = 100
+
+#: How long nobody who commits waits for a Redis that one has waited for in vain.
+PAUSE_SECONDS = 5.0
+
+#: The end of that time by `time.monotonic`, by the server's URL.
+_away_until: dict[str, float] = {}
+
+#: Until a job that could not be sent is tried again: another worker may know its format or its pool.
+RETRY_AFTER = timedelta(minutes=1)
 
 
 def write(jobs: Sequence[PreparedJob], alias: str) -> list[int]:
@@ -41,13 +52,18 @@ def write(jobs: Sequence[PreparedJob], alias: str) -> list[int]:
 
 
 def send(alias: str, ids: Sequence[int], jobs: Sequence[PreparedJob]) -> None:
-    """Sends jobs after their commit. With Redis away they stay, for the workers."""
+    """Sends jobs after their commit. What fails stays for the workers: the error would look like the transaction's."""
+    server = managed_queue.settings.redis_url
+    if time.monotonic() < _away_until.get(server, 0):
+        return
     try:
         results = managed_queue.send_prepared(jobs)
-    except QueueUnavailableError as error:
+        _rows(alias).filter(pk__in=ids).delete()
+    except (QueueUnavailableError, DatabaseError) as error:
+        if isinstance(error, QueueUnavailableError):
+            _away_until[server] = time.monotonic() + PAUSE_SECONDS
         logger.warning("%d jobs stay in the outbox: %s", len(jobs), error, extra={"action": "outbox_delayed"})
         return
-    _rows(alias).filter(pk__in=ids).delete()
     for result in results:
         tell_conflict(result)
 
@@ -82,15 +98,24 @@ def _rows(alias: str) -> Any:
 
 
 def _due(alias: str, older_than: float) -> Any:
-    written_before = timezone.now() - timedelta(seconds=older_than)
-    return _rows(alias).filter(error="", created_at__lte=written_before).order_by("pk")
+    now = timezone.now()
+    due = Q(retry_at=None) | Q(retry_at__lte=now)
+    return _rows(alias).filter(due, created_at__lte=now - timedelta(seconds=older_than)).order_by("pk")
 
 
 def _job(row: OutboxJob, alias: str) -> PreparedJob | None:
+    """None for one that this process can't send; it is put off, so that it does not hold up the others."""
     try:
-        return PreparedJob.from_text(row.text)
-    except InvalidJobError as error:
-        logger.error("job %s of the outbox can't be sent: %s", row.job_id, error, extra={"action": "outbox_unsendable"})
-        row.error = str(error)
-        row.save(using=alias, update_fields=["error"])
+        job = PreparedJob.from_text(row.text)
+        # What can't be encoded would show while the others are sent.
+        job.pending.call.packed(resend=True)
+    except Exception as error:  # noqa: BLE001 - a text may be wrong in any way
+        _put_off(row, alias, str(error))
         return None
+    return job
+
+
+def _put_off(row: OutboxJob, alias: str, error: str) -> None:
+    if error != row.error:
+        logger.error("job %s of the outbox can't be sent: %s", row.job_id, error, extra={"action": "outbox_unsendable"})
+    _rows(alias).filter(pk=row.pk).update(error=error, retry_at=timezone.now() + RETRY_AFTER)

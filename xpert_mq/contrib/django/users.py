@@ -30,5 +30,5 @@ def load_user(user_id: str, tenant_id: str | None) -> Any:
 def _found(user_id: str) -> Any:
     try:
         return get_user_model()._default_manager.filter(pk=user_id).first()
-    except (ValueError, ValidationError):  # an id that no user of this model can have
+    except (ValueError, OverflowError, ValidationError):  # an id that no user of this model can have
         return None

@@ -32,6 +32,7 @@ def set_up(app: Celery) -> None:
     from xpert_mq.contrib.django import databases
     from xpert_mq.contrib.django.conf import configuration
 
+    databases.check_before_use()
     signals.worker_init.connect(databases.close_before_fork)
     signals.worker_process_init.connect(databases.forget_after_fork)
     if configuration().outbox:

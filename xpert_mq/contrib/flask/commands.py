@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from typing import Any
 
@@ -53,7 +54,7 @@ worker = click.Command(
     context_settings=platform_worker.context_settings,
     options_metavar=platform_worker.options_metavar,
     help=f"Run a worker for the handlers of the application, of its blueprints and of XPERT_MQ_PLUGINS.\n\n"
-    f"{platform_worker.help}",
+    f"{inspect.cleandoc(platform_worker.help or '')}",
     short_help="Run a worker.",
 )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from werkzeug.utils import import_string
+from flask import Flask
+from werkzeug.utils import ImportStringError, import_string
 
 from xpert_mq.contrib.tenants import Finders
 from xpert_mq.errors import SettingsError
@@ -15,12 +16,15 @@ from xpert_mq.service import managed_queue
 from xpert_mq.settings import Settings, closest_hint
 
 #: XPERT_MQ_USER, XPERT_MQ_TENANT, XPERT_MQ_ORGANIZATION, XPERT_MQ_PRINCIPAL, XPERT_MQ_ALLOWS.
-_FINDERS = {f"XPERT_MQ_{field.name.upper()}": field.name for field in fields(Finders)}
+FINDERS = {f"XPERT_MQ_{field.name.upper()}": field.name for field in fields(Finders)}
 
 #: The platform's settings, under their names in the environment.
 _SETTINGS = {str(field.validation_alias): name for name, field in Settings.model_fields.items()}
 
-_KNOWN = (*_FINDERS, *_SETTINGS, "XPERT_MQ_ON_COMMIT", "XPERT_MQ_APP_CONTEXT")
+#: What is True or False.
+FLAGS = ("XPERT_MQ_ON_COMMIT", "XPERT_MQ_APP_CONTEXT")
+
+_KNOWN = (*FINDERS, *_SETTINGS, *FLAGS)
 
 
 def apply_settings(config: Mapping[str, Any]) -> None:
@@ -29,13 +33,11 @@ def apply_settings(config: Mapping[str, Any]) -> None:
     Raises:
         SettingsError: a key or a value is wrong, or the queue runs with another value already.
     """
-    for key in config:
-        if key.startswith("XPERT_MQ_") and key not in _KNOWN:
-            raise SettingsError(f"unknown key {key!r} in the Flask config{closest_hint(key, _KNOWN)}")
-    named = dict(_named(config))
+    _check(config)
+    named = _named(config)
     if not named:
         return
-    wanted = Settings(**{_SETTINGS[key]: value for key, value in named.items()})
+    wanted = _settings(named)
     if _is_in_use():
         _refuse_others(wanted, named)
     else:
@@ -44,22 +46,46 @@ def apply_settings(config: Mapping[str, Any]) -> None:
 
 def environment_of(config: Mapping[str, Any]) -> dict[str, str]:
     """The settings that `config` names, as variables for another process."""
-    return {key: ",".join(value) if isinstance(value, (list, tuple)) else str(value) for key, value in _named(config)}
+    named = _named(config)
+    return _settings(named).environment(_SETTINGS[key] for key in named)
 
 
-def finders_of(config: Mapping[str, Any]) -> Finders:
-    """The finders that `config` names: callables, or `module:function`, which is imported at the first request."""
-    named = {name: _callable(config[key]) for key, name in _FINDERS.items() if config.get(key) is not None}
+def finders_of(app: Flask) -> Finders:
+    """The finders that `app.config` names: callables, or `module:function`, which is imported at the first request."""
+    config = app.config
+    named = {name: _callable(app, key) for key, name in FINDERS.items() if config.get(key) is not None}
     return Finders(**named)
 
 
-def _named(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    return ((key, config[key]) for key in _SETTINGS if config.get(key) is not None)
+def _check(config: Mapping[str, Any]) -> None:
+    for key, value in config.items():
+        if key.startswith(("XPERT_MQ_", "MANAGED_QUEUE_")) and key not in _KNOWN:
+            raise SettingsError(f"unknown key {key!r} in the Flask config{closest_hint(key, _KNOWN)}")
+        if key in FLAGS and value not in (None, True, False):
+            raise SettingsError(f"{key} of the Flask config must be True or False, not {value!r}")
+        if key in FINDERS and not (value is None or callable(value) or _names_function(value)):
+            raise SettingsError(f"{key} of the Flask config must be a callable or `module:function`, not {value!r}")
+
+
+def _names_function(value: Any) -> bool:
+    return isinstance(value, str) and all(part.strip() for part in value.partition(":"))
+
+
+def _named(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: config[key] for key in _SETTINGS if config.get(key) is not None}
+
+
+def _settings(named: Mapping[str, Any]) -> Settings:
+    return Settings(**{_SETTINGS[key]: value for key, value in named.items()})
 
 
 def _is_in_use() -> bool:
     """Whether the settings have been acted upon: calls are built with them, or a worker's Celery application is."""
-    return "store" in vars(managed_queue) or "xpert_mq.celery" in sys.modules
+    if "configure" in vars(managed_queue):
+        # The testing kit's: it takes other settings at any time.
+        return False
+    is_worker = "xpert_mq.celery" in sys.modules and "xpert_mq.testing.kit" not in sys.modules
+    return is_worker or "store" in vars(managed_queue)
 
 
 def _refuse_others(wanted: Settings, named: Mapping[str, Any]) -> None:
@@ -78,12 +104,24 @@ def _agree(name: str, wanted: Settings, present: Settings) -> bool:
     return bool(getattr(wanted, name) == getattr(present, name))
 
 
-def _callable(finder: Any) -> Any:
+def _callable(app: Flask, key: str) -> Callable[..., Any]:
+    finder = app.config[key]
     if not isinstance(finder, str):
-        return finder
+        return app.ensure_sync(finder)
 
     def call(*arguments: Any) -> Any:
         # At the first request: the module may import the application.
-        return import_string(finder)(*arguments)
+        return app.ensure_sync(_imported(key, finder))(*arguments)
 
     return call
+
+
+def _imported(key: str, spec: str) -> Callable[..., Any]:
+    try:
+        found: Any = import_string(spec)
+    except ImportStringError as error:
+        raise SettingsError(f"{key} names {spec!r}, which can't be imported: {error.exception}") from error
+    if not callable(found):
+        raise SettingsError(f"{key} names {spec!r}, which is not callable but a {type(found).__name__}")
+    function: Callable[..., Any] = found
+    return function

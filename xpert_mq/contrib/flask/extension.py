@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from flask import Flask, abort, current_app, request
 
-from xpert_mq.context import ContextScope
+from xpert_mq.context import ContextScope, ContextUser, RequestContext
 from xpert_mq.contrib.flask.commands import managed_jobs
 from xpert_mq.contrib.flask.configuration import apply_settings, finders_of
 from xpert_mq.contrib.flask.handling import run_handlers_in
 from xpert_mq.contrib.flask.transactions import SessionCommits
 from xpert_mq.contrib.tenants import Finders, TenantRefusedError
 from xpert_mq.contrib.wsgi import Environ, OwnContext, StartResponse
+from xpert_mq.errors import SettingsError
 from xpert_mq.service import managed_queue
 
 _NAME = "xpert_mq"
@@ -40,7 +42,7 @@ class XpertMQ:
             before it.
 
     Raises:
-        SettingsError: a key or a value is wrong.
+        SettingsError: a key or a value is wrong, or it comes too late.
     """
 
     def __init__(self, app: Flask | None = None) -> None:
@@ -48,15 +50,18 @@ class XpertMQ:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Add it to an application. A request's context is there from then on, also in `before_request` functions that
-        are added later.
+        """Add it to an application, once. A request's context is there from then on, also in `before_request` functions
+        that are added later.
         """
+        if _NAME in app.extensions:
+            raise SettingsError(f"the Flask application {app.name!r} has XpertMQ already")
         apply_settings(app.config)
-        finders = finders_of(app.config)
-        app.extensions[_NAME] = finders if finders.user else Finders(_login_user, *_others(finders))
-        app.wsgi_app = _OwnContext(app.wsgi_app)  # type: ignore[method-assign] # Flask's way to add a middleware
+        # First, since it is refused after the first request.
         app.before_request(_enter)
         app.teardown_request(_leave)
+        finders = finders_of(app)
+        app.extensions[_NAME] = finders if finders.user else replace(finders, user=_login_user)
+        app.wsgi_app = _OwnContext(app.wsgi_app)  # type: ignore[method-assign] # Flask's way to add a middleware
         app.cli.add_command(managed_jobs)
         managed_queue.commit_hook = SessionCommits(managed_queue)
         if app.config.get("XPERT_MQ_APP_CONTEXT", True):
@@ -67,10 +72,6 @@ class _OwnContext(OwnContext):
     def _start(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         environ[_ENDS] = True
         return super()._start(environ, start_response)
-
-
-def _others(finders: Finders) -> tuple[Any, ...]:
-    return finders.tenant, finders.organization, finders.principal, finders.allows
 
 
 def _enter() -> None:
@@ -96,6 +97,10 @@ def _login_user(_: Any) -> Any:
     """Flask-Login's user, where the application has it."""
     if not hasattr(current_app, "login_manager"):
         return None
-    user: Any = sys.modules["flask_login"].current_user
     # The user, not what stands for it in this request.
-    return user._get_current_object()
+    user: Any = sys.modules["flask_login"].current_user._get_current_object()
+    if user.is_authenticated and RequestContext(user=user).user_id is None:
+        # All that Flask-Login asks of a user is this method.
+        ids = [getattr(user, name, None) for name in ("tenant_id", "organization_id")]
+        return ContextUser(user.get_id(), *ids)
+    return user

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -12,6 +13,7 @@ from xpert_mq.handlers import registry
 from xpert_mq.models import JobContext
 
 _app: Flask | None = None
+_remove: Callable[[], None] | None = None
 
 
 def run_handlers_in(app: Flask) -> None:
@@ -19,11 +21,11 @@ def run_handlers_in(app: Flask) -> None:
 
     Flask-SQLAlchemy's session so ends with the handler: what is not committed is rolled back.
     """
-    global _app
-    if _app is None:
-        registry.add_wrapper(_context)
-        os.register_at_fork(after_in_child=_forget_connections)
-    _app = app
+    global _app, _remove
+    if _remove is not None:
+        _remove()
+    # Anew each time: tests put back what wrappers there were.
+    _app, _remove = app, registry.add_wrapper(_context)
 
 
 def _context(_: JobContext) -> AbstractContextManager[Any]:
@@ -38,3 +40,6 @@ def _forget_connections() -> None:
         with _app.app_context():
             for engine in database.engines.values():
                 engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_forget_connections)

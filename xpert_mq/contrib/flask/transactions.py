@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from flask import current_app, has_app_context
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: What sessions keep: their jobs, and the transaction that has just been committed.
 _WAITING = "xpert_mq.waiting"
+_COMMITTED = "xpert_mq.committed"
 
 
 class SessionCommits:
@@ -28,6 +31,7 @@ class SessionCommits:
 
     def __init__(self, service: ManagedQueueService) -> None:
         self._service = service
+        _listen()
 
     @property
     def by_default(self) -> bool:
@@ -57,40 +61,50 @@ class SessionCommits:
         session = database.session()
         if not session.in_transaction():
             return False
-        # The session keeps it, so that they end together.
-        waiting = session.info.get(_WAITING) or _Waiting(self._service, session)
-        session.info[_WAITING] = waiting
-        waiting.add(jobs)
+        session.info.setdefault(_WAITING, _Waiting(self._service)).add(_innermost(session), jobs)
         return True
+
+
+def _listen() -> None:
+    """To all sessions. One that got its listeners by its first job might be calling listeners just then."""
+    if find_spec("flask_sqlalchemy") is None:
+        return
+    from sqlalchemy import event
+    from sqlalchemy.orm import Session
+
+    if not event.contains(Session, "after_commit", _note_commit):
+        event.listen(Session, "after_commit", _note_commit)
+        event.listen(Session, "after_transaction_end", _end)
+
+
+def _innermost(session: Session) -> SessionTransaction | None:
+    return session.get_nested_transaction() or session.get_transaction()
+
+
+def _note_commit(session: Session) -> None:
+    # Comes for savepoints, too.
+    session.info[_COMMITTED] = _innermost(session)
+
+
+def _end(session: Session, transaction: SessionTransaction) -> None:
+    # Not at `after_commit`: an error there would leave the session in the middle of its commit.
+    committed = session.info.pop(_COMMITTED, None) is transaction
+    waiting: _Waiting | None = session.info.get(_WAITING)
+    if waiting is not None:
+        waiting.end(transaction, committed)
 
 
 class _Waiting:
     """The jobs that wait for the commits of one session, each with its innermost transaction or savepoint."""
 
-    def __init__(self, service: ManagedQueueService, session: Session) -> None:
-        from sqlalchemy import event
-
+    def __init__(self, service: ManagedQueueService) -> None:
         self._service = service
-        self._session = session
         self._jobs: list[tuple[SessionTransaction | None, PreparedJob]] = []
-        self._committed: SessionTransaction | None = None
-        event.listen(session, "after_commit", self._note_commit)
-        event.listen(session, "after_transaction_end", self._end)
 
-    def add(self, jobs: Sequence[PreparedJob]) -> None:
-        transaction = self._innermost()
+    def add(self, transaction: SessionTransaction | None, jobs: Sequence[PreparedJob]) -> None:
         self._jobs += [(transaction, job) for job in jobs]
 
-    def _innermost(self) -> SessionTransaction | None:
-        return self._session.get_nested_transaction() or self._session.get_transaction()
-
-    def _note_commit(self, _: Session) -> None:
-        # Comes for savepoints, too.
-        self._committed = self._innermost()
-
-    def _end(self, _: Session, transaction: SessionTransaction) -> None:
-        # Not at `after_commit`: an error there would leave the session in the middle of its commit.
-        committed, self._committed = self._committed is transaction, None
+    def end(self, transaction: SessionTransaction, committed: bool) -> None:
         mine = [job for owner, job in self._jobs if owner is transaction]
         self._jobs = [(owner, job) for owner, job in self._jobs if owner is not transaction]
         if not committed or not mine:

@@ -10,6 +10,7 @@ urlpatterns = [
     path("whoami", views.whoami),
     path("awhoami", views.awhoami),
     path("stream", views.stream),
+    path("download", views.download),
     path("astream", views.astream),
     path("order", views.order),
     path("aorder", views.aorder),

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from django.db import transaction
-from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
+from django.http import FileResponse, HttpRequest, JsonResponse, StreamingHttpResponse
 
 from tests.contrib.django.site.shop.managed_jobs import SHOP
 from tests.contrib.django.site.shop.models import Order
@@ -27,12 +27,17 @@ async def awhoami(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"owners": _owners()})
 
 
-def stream(request: HttpRequest) -> StreamingHttpResponse:
-    def parts() -> Iterator[str]:
-        for _ in range(2):
-            yield json.dumps(_owners()) + "\n"
+def _parts() -> Iterator[str]:
+    for _ in range(2):
+        yield json.dumps(_owners()) + "\n"
 
-    return StreamingHttpResponse(parts())
+
+def stream(request: HttpRequest) -> StreamingHttpResponse:
+    return StreamingHttpResponse(_parts())
+
+
+def download(request: HttpRequest) -> FileResponse:
+    return FileResponse(_parts())
 
 
 async def astream(request: HttpRequest) -> StreamingHttpResponse:

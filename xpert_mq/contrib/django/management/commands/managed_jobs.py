@@ -26,4 +26,12 @@ class Command(BaseCommand):
     def handle(self, *_: Any, words: list[str], **__: Any) -> None:
         """Runs the command. Raises SystemExit, as click does."""
         group = Commands("managed_jobs", commands=jobs.commands, help=jobs.help)
-        group.main(words or ["--help"], prog_name="manage.py managed_jobs")
+        group.main(_without_django_s(words) or ["--help"], prog_name="manage.py managed_jobs")
+
+
+def _without_django_s(words: list[str]) -> list[str]:
+    """The words without the options that manage.py takes at any place, and has read."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--settings")
+    parser.add_argument("--pythonpath")
+    return parser.parse_known_args(words)[1]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser, handle_default_options
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from xpert_mq.cli.worker import worker_command
+from xpert_mq.errors import ManagedQueueError
 from xpert_mq.service import managed_queue
 
 
@@ -21,36 +21,43 @@ class Command(BaseCommand):
         "other options of Celery's worker, too, such as -n NAME, -l INFO and -E."
     )
 
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Django's; options that it does not know are Celery's."""
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+
+        def parse_args(args: Any = None, namespace: Any = None) -> Any:
+            options, others = parser.parse_known_args(args, namespace)
+            options.celery_options = others
+            return options
+
+        parser.parse_args = parse_args
+        return parser
+
     def add_arguments(self, parser: CommandParser) -> None:
         """Django's."""
         parser.add_argument(
             "--execution-pool", action="append", default=[], metavar="NAME", help="Take this pool's jobs; repeatable."
         )
         parser.add_argument("--concurrency", type=int, metavar="N", help="Jobs at a time.")
-        parser.add_argument("--pool", help="How it runs them: prefork (default), threads, gevent or solo.")
-
-    def run_from_argv(self, argv: list[str]) -> None:
-        """Django's, which knows no options of others."""
-        options, others = self.create_parser(argv[0], argv[1]).parse_known_args(argv[2:])
-        handle_default_options(options)
-        self.run_checks_and_become(_command(vars(options), others))
+        parser.add_argument("--pool", help="How it runs them: prefork (default), threads, asyncio, gevent or solo.")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """For `call_command`."""
-        self._become(_command(options, ()))
-
-    def run_checks_and_become(self, command: list[str]) -> None:
-        """Ends with an error where the project has some."""
-        self.check()
-        self._become(command)
-
-    def _become(self, command: list[str]) -> None:
+        """Becomes the worker. Raises CommandError for wrong options and settings."""
+        command = _command(options)
         # manage.py has named the settings in the environment. It may lie elsewhere than where it is called.
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         self.stdout.flush()
         os.execv(command[0], command)
 
 
-def _command(options: dict[str, Any], others: Sequence[str]) -> list[str]:
-    queues = [managed_queue.settings.queue_name(name) for name in options["execution_pool"]]
-    return worker_command(queues, options["concurrency"], options["pool"], others)
+def _command(options: dict[str, Any]) -> list[str]:
+    pools, concurrency, others = options["execution_pool"], options["concurrency"], options["celery_options"]
+    if concurrency is not None and concurrency < 1:
+        raise CommandError("--concurrency must be at least 1")
+    if pools and any(word.startswith(("-Q", "--queues")) for word in others):
+        raise CommandError("--execution-pool and -Q both say which jobs to take: give one of them")
+    try:
+        queues = [managed_queue.settings.queue_name(name) for name in pools]
+    except ManagedQueueError as error:
+        raise CommandError(str(error)) from error
+    return worker_command(queues, concurrency, options["pool"], others)
