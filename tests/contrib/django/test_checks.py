@@ -140,6 +140,13 @@ def test_middleware_before_the_user_is_known() -> None:
         assert "must come after" in found()["xpert_mq.E004"]
 
 
+def test_outbox_of_a_tenant_s_own() -> None:
+    with override_settings(TENANT_APPS=["shop", "xpert_mq.contrib.django"]):
+        assert "public schema" in found()["xpert_mq.E006"]
+    with override_settings(TENANT_APPS=["shop"]):
+        assert found() == {}
+
+
 def test_deploy_unreachable_server_is_named_without_its_password(configure: Configure) -> None:
     configure(REDIS_URL="redis://:s3cret@127.0.0.1:1/0")
 

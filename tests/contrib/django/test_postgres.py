@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
+import django
 import pytest
 
 from tests.acceptance.nodes import wait_for
@@ -17,7 +18,12 @@ from tests.contrib.django.test_worker import KILLED, ProjectFactory, enqueue, or
 pytestmark = pytest.mark.slow
 
 POOLS = pytest.mark.parametrize("pool", ["threads", "prefork", "gevent", "solo"])
+POOLED = pytest.mark.skipif(django.VERSION < (5, 1), reason="Django has pools since 5.1")
 DJANGO_POOL = {"OPTIONS": {"pool": {"min_size": 1, "max_size": 4, "timeout": 10}}}
+
+KEPT_AND_POOLED = pytest.mark.parametrize(
+    "options", [pytest.param({"CONN_MAX_AGE": 600}, id="kept"), pytest.param(DJANGO_POOL, id="pooled", marks=POOLED)]
+)
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +87,9 @@ def test_greenlets_leave_no_persistent_connection(project_factory: ProjectFactor
     wait_for(lambda: postgres.clients() == [], "all connections to be closed")
 
 
+@POOLED
 @pytest.mark.parametrize("pool", ["threads", "prefork", "solo"])
 def test_pooled_connections_go_back(project_factory: ProjectFactory, postgres: Postgres, pool: str) -> None:
-    pytest.importorskip("psycopg_pool")
     project = project_factory(database=postgres.database(**DJANGO_POOL))
     project.worker(pool=pool)
 
@@ -93,8 +99,8 @@ def test_pooled_connections_go_back(project_factory: ProjectFactory, postgres: P
     wait_for(lambda: set(postgres.clients()) == {"idle"}, "all connections to be back in the pool")
 
 
+@POOLED
 def test_children_share_no_connection(project_factory: ProjectFactory, postgres: Postgres) -> None:
-    pytest.importorskip("psycopg_pool")
     project = project_factory(database=postgres.database(**DJANGO_POOL), OUTBOX=True, OUTBOX_AFTER=0.0)
     project.worker("-c", "3", pool="prefork")
 
@@ -121,13 +127,11 @@ def test_connection_that_was_cut_is_replaced(
 
 
 @POOLS
-@pytest.mark.parametrize("options", [{"CONN_MAX_AGE": 600}, DJANGO_POOL], ids=["kept", "pooled"])
+@KEPT_AND_POOLED
 def test_database_that_restarts_between_two_jobs(
     project_factory: ProjectFactory, postgres: Postgres, pool: str, options: dict[str, Any]
 ) -> None:
     """Nothing tells the worker that its connection is gone."""
-    if "OPTIONS" in options:
-        pytest.importorskip("psycopg_pool")
     project = project_factory(database=postgres.database(**options))
     project.worker(pool=pool)
     # Django's async queries need threads, which gevent replaces.
@@ -140,11 +144,9 @@ def test_database_that_restarts_between_two_jobs(
     assert run(project, "note").failed_reason is None
 
 
-@pytest.mark.parametrize("options", [{"CONN_MAX_AGE": 600}, DJANGO_POOL], ids=["kept", "pooled"])
+@KEPT_AND_POOLED
 def test_jobs_at_the_same_time(project_factory: ProjectFactory, postgres: Postgres, options: dict[str, Any]) -> None:
     """Sync and async ones, on four threads."""
-    if "OPTIONS" in options:
-        pytest.importorskip("psycopg_pool")
     project = project_factory(database=postgres.database(**options))
     project.worker("-c", "4")
 

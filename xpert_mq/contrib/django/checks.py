@@ -22,7 +22,7 @@ _AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 
 def register_all() -> None:
     """Adds them to Django's."""
-    for check in (check_settings, check_handlers, check_middleware):
+    for check in (check_settings, check_handlers, check_middleware, check_tenant_apps):
         checks.register(check, "xpert_mq")
     checks.register(check_server, "xpert_mq", deploy=True)
 
@@ -87,6 +87,14 @@ def check_middleware(**_: Any) -> list[checks.CheckMessage]:
     if names.index(MIDDLEWARE) > names.index(_AUTHENTICATION):
         return []
     return [checks.Error(f"{MIDDLEWARE} must come after {_AUTHENTICATION} in MIDDLEWARE.", id="xpert_mq.E004")]
+
+
+def check_tenant_apps(**_: Any) -> list[checks.CheckMessage]:
+    """django-tenants would give each tenant an outbox of its own, into which no worker looks."""
+    if "xpert_mq.contrib.django" not in getattr(settings, "TENANT_APPS", ()):
+        return []
+    said = "xpert_mq.contrib.django must not be in TENANT_APPS: workers send what is in the public schema's outbox."
+    return [checks.Error(said, "Have it in SHARED_APPS alone.", id="xpert_mq.E006")]
 
 
 def check_server(**_: Any) -> list[checks.CheckMessage]:
