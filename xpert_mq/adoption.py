@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from xpert_mq.errors import InvalidJobError, ManagedQueueError
+import redis
+
+from xpert_mq.errors import InvalidJobError, ManagedQueueError, QueueUnavailableError
 from xpert_mq.models import JobState
 from xpert_mq.service import ManagedQueueService, PreparedJob, managed_queue
 from xpert_mq.store.connection import Call
@@ -72,12 +75,24 @@ class AdoptionLedger:
         return [_adopted(call, added) for call, added in zip(calls, replies, strict=True)]
 
     def count(self) -> int:
-        """How many jobs it has noted."""
-        return int(self._service.get_redis().scard(self._key))
+        """How many jobs it has noted. Raises QueueUnavailableError."""
+        with self._told():
+            return int(self._service.get_redis().scard(self._key))
 
     def forget(self) -> None:
-        """Forget all: when no job of the other queue is left that could be offered again."""
-        self._service.get_redis().unlink(self._key)
+        """Forget all, when no job of the other queue is left that could be offered again.
+
+        Raises QueueUnavailableError.
+        """
+        with self._told():
+            self._service.get_redis().unlink(self._key)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (redis.RedisError, OSError) as error:
+            raise QueueUnavailableError(self._service.settings.safe_redis_url, str(error).rstrip(".")) from error
 
     def _call(self, index: int, adoption: Adoption) -> Call[Added | None]:
         made = adoption.attempts_made

@@ -85,3 +85,27 @@ def test_wheel_runs_a_job_without_the_checkout(server: EmbeddedServer, wheel: Pa
     finally:
         worker.terminate()
         worker.wait(20)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_wheel_migrates(server: EmbeddedServer, wheel: Path, tmp_path: Path) -> None:
+    """The commands are there; what reads code needs the extra, and what reads Redis does not."""
+    bare = installed(str(wheel), tmp_path)
+    source = tmp_path / "plugin"
+    source.mkdir()
+    (source / "mail.py").write_text('from bullmq import Queue\nmail = Queue("mail")\n')
+
+    def migrate(*words: str | Path) -> tuple[int, str]:
+        command = [bare / "xpert-mq", "migrate", *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    drained = migrate("drain", server.url, "--queue", "none", "status")
+    without = migrate("rewrite", source)
+    run(bare / "python", "-m", "pip", "install", "--quiet", f"{wheel}[migrate]", cwd=tmp_path)
+    scanned = migrate("scan", source)
+
+    assert (drained[0], "no queue 'none'" in drained[1]) == (2, True), drained
+    assert (without[0], "xpert-mq[migrate]" in without[1]) == (2, True), without
+    assert (scanned[0], "mail" in scanned[1]) == (1, True), scanned

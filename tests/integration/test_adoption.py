@@ -154,5 +154,8 @@ def test_two_at_once_add_each_job_once(worker: PretendWorker, ledger: AdoptionLe
 def test_server_that_is_away(service_factory: ServiceFactory) -> None:
     service = service_factory("redis://127.0.0.1:1/0", enqueue_timeout=0.2)
 
-    with pytest.raises(QueueUnavailableError):
-        AdoptionLedger("bull:old", service).adopt_many([adoption("id")])
+    ledger = AdoptionLedger("bull:old", service)
+
+    for act in (lambda: ledger.adopt_many([adoption("id")]), ledger.count, ledger.forget):
+        with pytest.raises(QueueUnavailableError):
+            act()

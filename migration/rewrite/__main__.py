@@ -1,0 +1,5 @@
+"""`python -m migration.rewrite`."""
+
+from . import command
+
+command(prog_name="python -m migration.rewrite")

@@ -1,0 +1,5 @@
+"""`python -m migration.scan`."""
+
+from . import command
+
+command()

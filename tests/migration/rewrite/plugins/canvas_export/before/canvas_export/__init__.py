@@ -1,0 +1,1 @@
+"""Exports of a canvas, ordered by code that is not async."""

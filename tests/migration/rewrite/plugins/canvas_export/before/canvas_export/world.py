@@ -1,0 +1,2 @@
+effects: list = []
+exports: dict = {}

@@ -1,0 +1,1 @@
+"""Writes documents out, once for a burst of changes."""

@@ -1,0 +1,2 @@
+effects: list = []
+changes = {"d1": 0, "d2": 0}

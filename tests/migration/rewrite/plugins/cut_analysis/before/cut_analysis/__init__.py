@@ -1,0 +1,1 @@
+"""Transcribes media, with rows that say how it goes."""

@@ -1,0 +1,1 @@
+"""Releases of agents in five steps, each a job of its own."""

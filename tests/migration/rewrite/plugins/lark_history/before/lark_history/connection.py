@@ -1,0 +1,5 @@
+import os
+
+
+def redis_options() -> str:
+    return os.environ["REDIS_URL"]

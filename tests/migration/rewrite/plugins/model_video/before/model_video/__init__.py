@@ -1,0 +1,1 @@
+"""Makes videos with a model, in steps that are not done twice."""

@@ -1,0 +1,1 @@
+"""Orders videos from a provider, and asks it until they are done."""
