@@ -106,13 +106,10 @@ def _due(alias: str, older_than: float) -> Any:
 def _job(row: OutboxJob, alias: str) -> PreparedJob | None:
     """None for one that this process can't send; it is put off, so that it does not hold up the others."""
     try:
-        job = PreparedJob.from_text(row.text)
-        # What can't be encoded would show while the others are sent.
-        job.pending.call.packed(resend=True)
-    except Exception as error:  # noqa: BLE001 - a text may be wrong in any way
+        return PreparedJob.from_text(row.text)
+    except InvalidJobError as error:
         _put_off(row, alias, str(error))
         return None
-    return job
 
 
 def _put_off(row: OutboxJob, alias: str, error: str) -> None:
