@@ -78,7 +78,7 @@ class Stamps:
         deadline = time.monotonic() + timeout
         while self.count() < count:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.count()} of {count} jobs started within {timeout:g} s")
+                raise TimeoutError(f"{self.path.stem}: {self.count()} of {count} jobs started within {timeout:g} s")
             time.sleep(0.0005)
 
     def read(self) -> list[Stamp]:

@@ -18,7 +18,7 @@ from typing import Self
 from bench.jobs import STAMP
 from bench.systems import Pool, System
 
-_ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent
 _WARM_UP = 50
 
 
@@ -39,7 +39,7 @@ class Node:
         self._process = subprocess.Popen(
             [*self.system.worker_command(self._pool), *self._options],
             env=self.system.worker_environment(),
-            cwd=_ROOT,
+            cwd=ROOT,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )

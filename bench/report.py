@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +87,21 @@ class Line:
         }
 
 
+class Reported(Protocol):
+    """What goes into the file."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures, and what is said of them."""
+
+
 def table(lines: Sequence[Line]) -> str:
     """The lines for people."""
     rows: list[tuple[str, ...]] = [("", "xpert_mq", "plain", "unit", "times better", "target", "")]
     rows += [_row(line) for line in lines]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(_aligned(row, widths) for row in rows)
+    return aligned(rows, left={0, 3, 5, 6})
 
 
-def write_json(path: Path, lines: Sequence[Line], server: str, options: dict[str, Any]) -> None:
+def write_json(path: Path, lines: Sequence[Reported], server: str, options: dict[str, Any]) -> None:
     """The lines for programs, with what they depend on."""
     packages = {name: version(name) for name in ("celery", "kombu", "redis")}
     machine = {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count()}
@@ -107,8 +113,8 @@ def _row(line: Line) -> tuple[str, ...]:
     times = line.times_better
     return (
         line.name,
-        _number(line.our_median),
-        "" if line.plain_median is None else _number(line.plain_median),
+        number(line.our_median),
+        "" if line.plain_median is None else number(line.plain_median),
         line.unit,
         "" if times is None else f"{times:.2f}",
         line.target.text if line.target else "",
@@ -116,13 +122,19 @@ def _row(line: Line) -> tuple[str, ...]:
     )
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}"
+def number(value: float) -> str:
+    """For people."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.{1 if abs(value) >= 10 else 2}f}"
 
 
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [
-        text.rjust(width) if column in (1, 2, 4) else text.ljust(width)
-        for column, (text, width) in enumerate(zip(row, widths, strict=True))
-    ]
-    return "  ".join(cells).rstrip()
+def aligned(rows: Sequence[Sequence[str]], left: Collection[int]) -> str:
+    """Rows as lines, their columns below one another: those of `left` begin so, the others end so."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = (
+        "  ".join(
+            text.ljust(width) if column in left else text.rjust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
