@@ -256,7 +256,7 @@ class Resolver:
         plain = (
             isinstance(function, Name) and function.id in ("require", "__import__") and not scope.lookup(function.id)
         )
-        if not plain:
+        if not plain and isinstance(function, Name | Member) and _name_of(function) == "import_module":
             made = self.target(function, scope).node
             plain = isinstance(made, Foreign) and _joined(made.module, made.name) == "importlib.import_module"
         return Bound(Foreign(node.start, node.end, given.value, ""), scope) if plain else None
@@ -558,6 +558,10 @@ def _calls_super(node: Call) -> bool:
 
 def _is_none(node: Node) -> bool:
     return isinstance(node, Constant) and node.value is None
+
+
+def _name_of(node: Name | Member) -> str:
+    return node.id if isinstance(node, Name) else node.name
 
 
 def _joined(module: str, name: str) -> str:
