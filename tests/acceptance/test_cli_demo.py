@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
 import pytest
 
 from tests.acceptance.deployment import Deployment
 from tests.acceptance.test_cli import cli
+from xpert_mq.cli.beside import module_beside
 
 
 def test_finds_the_demo_from_any_folder(deployment: Deployment) -> None:
-    code = "from xpert_mq.cli.demo import _place; print(_place())"
+    code = "from xpert_mq.cli.beside import module_beside; print(module_beside('examples.demo.__main__'))"
 
-    assert deployment.python("-c", code).stdout == "examples.demo\n"
+    assert deployment.python("-c", code).stdout == "examples.demo.__main__\n"
 
 
 def test_wrong_option(deployment: Deployment) -> None:
@@ -24,12 +23,9 @@ def test_wrong_option(deployment: Deployment) -> None:
     assert "--seed" in done.stderr.splitlines()[-1]
 
 
-def test_demo_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("xpert_mq.cli.demo")
-    monkeypatch.setattr(module, "_PLACES", ("nowhere.examples.demo", "xpert_mq.nowhere"))
-
+def test_what_is_not_there() -> None:
     with pytest.raises(click.UsageError, match="checkout"):
-        module._place()
+        module_beside("nowhere.demo.__main__")
 
 
 def test_server_that_is_not_there(deployment: Deployment) -> None:

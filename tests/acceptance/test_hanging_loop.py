@@ -55,7 +55,7 @@ def test_hanging_loop(site: Deployment, pool: str) -> None:
     ended = [site.finished(job_id) for job_id in running]
     assert [(one.state, one.attempts_made) for one in ended] == [("completed", 1)] * len(running)
     assert [[one.ended for one in Diary.of(site).tries(job_id)] for job_id in running] == [[True]] * len(running)
-    wait_for(lambda: site.health().worker_count == 2, "it to be back", TIMEOUT)
+    wait_for(lambda: site.health().worker_count == 2, "it to be back")
     assert "is dead" not in other.logs()
     assert "takes a new id" not in hanging.logs()
     other.terminate()
