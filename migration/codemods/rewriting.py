@@ -90,7 +90,7 @@ def rewrite(
     """Rewrites all modules that have to do with bullmq; gives those with what became of them."""
     plans = Plans(modules)
     results: list[Rewritten] = []
-    for module in plans.project.modules:
+    for module in filter(plans.touches, plans.project.modules):
         project = project_of(module)
         if project.plugin_name is None:
             results.append(_nameless(module))
@@ -104,8 +104,7 @@ def rewrite(
 
 
 def _nameless(module: Module) -> Rewritten:
-    findings = [Finding("decide", _NO_NAME, module, 1, 1)] if "bullmq" in module.text else []
-    return Rewritten(module, module.text, findings)
+    return Rewritten(module, module.text, [Finding("decide", _NO_NAME, module, 1, 1)])
 
 
 def _has_other(module: Module) -> bool:

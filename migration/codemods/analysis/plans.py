@@ -12,7 +12,7 @@ from .project import Project
 from .scopes import Module, Scope
 from .tenants import Owner, Tenants
 from .uses import Uses
-from .values import JobValue
+from .values import Client, External, Function, Jobs, JobValue, Method, Stranger, Thing, Value
 from .workers import WorkerPlans
 
 
@@ -46,6 +46,24 @@ class Plans:
         every = (self.enqueues.adds, self.enqueues.bulks, self.enqueues.lookups)
         plans = [plans[call] for plans in every if isinstance(call, ast.Call) and call in plans]
         return any(plan.problem is None for plan in plans)
+
+    def touches(self, module: Module) -> bool:
+        """Whether anything in the module has to do with queues, workers or jobs; others need no second look."""
+        scopes = set(module.scope_of.values())
+        if any(scope in self.parameters or self.workers.serving(scope) for scope in scopes):
+            return True
+        bindings = (one for scope in scopes for many in scope.bindings.values() for one in many)
+        if any(self._leads(self.project.bound(one)) for one in bindings if one.kind in ("import", "param")):
+            return True
+        return any(
+            node in self.calls or _concerns(self.project.value(node, scope))
+            for node, scope in module.scope_of.items()
+            if isinstance(node, (ast.Name, ast.Attribute, ast.Call))
+        )
+
+    def _leads(self, value: Value | None) -> bool:
+        """Whether it is of bullmq, a job, or a function that gives one."""
+        return _concerns(self.project.returned(value.scope) if isinstance(value, Function) else value)
 
     def _hand_down(self) -> None:
         """A function that needs the tenant is given it by its callers, which may need it in turn."""
@@ -111,18 +129,16 @@ class Plans:
         made = self._call_behind(job, scope)
         return made is None or self.is_rewritten(made)
 
-    def _call_behind(self, expr: ast.expr, scope: Scope) -> ast.Call | None:
-        """The call whose result an expression is: followed through names, `await` and runners."""
-        if isinstance(expr, ast.Call) and not self._is_known(expr):
-            return self._call_behind(expr.args[0], scope) if expr.args else None
+    def _call_behind(self, expr: ast.expr, scope: Scope, *, is_variable: bool = True) -> ast.Call | None:
+        """The call whose result an expression is: followed through a variable, `await` and runners."""
         match expr:
-            case ast.Call():
+            case ast.Call() if self._is_known(expr):
                 return expr
-            case ast.Await() | ast.NamedExpr():
-                return self._call_behind(expr.value, scope)
-            case ast.Name():
+            case ast.Call(args=[inner, *_]) | ast.Await(value=inner) | ast.NamedExpr(value=inner):
+                return self._call_behind(inner, scope, is_variable=is_variable)
+            case ast.Name() if is_variable:
                 values = [one for one in scope.find(expr.id) if one.kind == "value" and one.value is not None]
-                calls = [self._call_behind(one.value, one.scope) for one in values if one.value is not None]
+                calls = [self._call_behind(one.value, one.scope, is_variable=False) for one in values if one.value]
                 known = [one for one in calls if one is not None]
                 return known[0] if len(known) == 1 else None
         return None
@@ -159,6 +175,13 @@ class Plans:
                 after = block[block.index(statement) + 1 :]
                 return after[0] if after else None
         return None
+
+
+def _concerns(value: Value | None) -> bool:
+    """Whether a value is of bullmq, or a job."""
+    if isinstance(value, External):
+        return value.name.partition(".")[0] == "bullmq"
+    return isinstance(value, (Thing, Method, JobValue, Jobs, Client, Stranger))
 
 
 def _is_awaited_call(statement: ast.stmt | None) -> bool:

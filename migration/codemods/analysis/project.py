@@ -42,6 +42,10 @@ _PASSED_ON = (*RUNNERS, "asyncio.create_task", "asyncio.ensure_future", "asyncio
 
 _KEPT = JobValue("kept")
 
+#: Expressions that one question may lead through; what is further away is not known.
+_LONGEST_WAY = 500
+_DEEPEST = 50
+
 #: How many imports a job may be passed on through, from where its worker is.
 _STEPS_DOWN = 3
 _DISPLAYS = (ast.List, ast.Tuple, ast.Dict, ast.ListComp, ast.GeneratorExp)
@@ -68,8 +72,9 @@ class Project:
         self._sites: dict[ast.Call, Site] = {}
         self._known: dict[tuple[ast.expr, Scope], Value | None] = {}
         self._asking: set[object] = set()
-        self._cycles = 0
-        self._calls: dict[Scope, list[tuple[ast.Call, Scope]]] | None = None
+        self._tentative: dict[tuple[ast.expr, Scope], Value | None] = {}
+        self._cycles = self._steps = 0
+        self._calls: dict[Scope, list[tuple[ast.Call, Scope]]] = {}
         self.job_parameters: dict[ast.arg, JobValue] = {}
         self.find_job_parameters()
 
@@ -112,17 +117,22 @@ class Project:
         key = (expr, scope)
         if key in self._known:
             return self._known[key]
-        if key in self._asking:  # it depends on itself
+        too_far = self._steps > _LONGEST_WAY or len(self._asking) > _DEEPEST
+        if too_far or key in self._asking or key in self._tentative:
             self._cycles += 1
-            return None
+            return self._tentative.get(key)
         cycles = self._cycles
+        self._steps += 1
         self._asking.add(key)
         try:
             found = self._evaluate(expr, scope)
         finally:
             self._asking.discard(key)
-        if cycles == self._cycles or not self._asking:  # else it may lack what depends on itself
-            self._known[key] = found
+        # What depends on itself is known only when the first question is answered.
+        (self._known if cycles == self._cycles or not self._asking else self._tentative)[key] = found
+        if not self._asking:
+            self._tentative.clear()
+            self._steps = 0
         return found
 
     def text(self, expr: ast.expr | None, scope: Scope) -> str | None:
@@ -189,14 +199,34 @@ class Project:
         return []
 
     def calls_of(self, scope: Scope) -> list[tuple[ast.Call, Scope]]:
-        """The calls in the tree of a function, or of a class."""
-        if self._calls is None:
-            self._calls = {}
-            for call, place in self.calls:
-                callee = self.value(call.func, place)
-                if isinstance(callee, (Function, ClassValue)):
-                    self._calls.setdefault(callee.scope, []).append((call, place))
-        return self._calls.get(scope, [])
+        """The calls in the tree of a function, or of a class, by its own name or one that it is imported by."""
+        if scope not in self._calls:
+            names = {scope.name, *self._aliases.get(scope.name, ())}
+            named = [one for name in names for one in self._by_name.get(name, ())]
+            self._calls[scope] = [(call, place) for call, place in named if self._calls_it(call, place, scope)]
+        return self._calls[scope]
+
+    def _calls_it(self, call: ast.Call, place: Scope, scope: Scope) -> bool:
+        callee = self.value(call.func, place)
+        return isinstance(callee, (Function, ClassValue)) and callee.scope is scope
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, list[tuple[ast.Call, Scope]]]:
+        found: dict[str, list[tuple[ast.Call, Scope]]] = {}
+        for call, place in self.calls:
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", None)
+            if name is not None:
+                found.setdefault(name, []).append((call, place))
+        return found
+
+    @functools.cached_property
+    def _aliases(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for node, _ in self.nodes(ast.ImportFrom):
+            for alias in node.names if isinstance(node, ast.ImportFrom) else ():
+                if alias.asname:
+                    found.setdefault(alias.name, set()).add(alias.asname)
+        return found
 
     def _evaluate(self, expr: ast.expr, scope: Scope) -> Value | None:
         match expr:
@@ -348,7 +378,7 @@ class Project:
 
     def _passed(self, node: ast.arg, binding: Binding) -> Value | None:
         """The queue that all calls in the tree give for a parameter."""
-        function = _function_of(node, binding.scope)
+        function = binding.scope.module.owner_of.get(node)
         if function is None:
             return None
         given = [self.argument(call, function, node.arg) for call, _ in self._calls_with(function)]
@@ -423,7 +453,7 @@ class Project:
                     self.job_parameters[parameter] = JobValue("kept" if site in staying else "handler")
         while True:
             self._known.clear()
-            self._calls = None
+            self._calls.clear()
             found: dict[ast.arg, JobValue] = {}
             for one, value in self._jobs_passed_on():
                 if _KEPT not in (found.get(one), self.job_parameters.get(one)):
@@ -440,20 +470,21 @@ class Project:
                     if isinstance(value, JobValue):
                         yield parameter, value
 
-    def _functions(self, expr: ast.expr, scope: Scope) -> list[Scope]:
-        """The functions that a call may call: one, or those of a table that it looks in."""
+    def _functions(self, expr: ast.expr, scope: Scope, *, is_variable: bool = True) -> list[Scope]:
+        """The functions that a call may call: one, or those of a table that it looks in, perhaps by a variable."""
         callee = self.value(expr, scope)
         if isinstance(callee, Function):
             return [] if callee.partial or isinstance(callee.scope.node, ast.Lambda) else [callee.scope]
         match expr:
-            case ast.Name():
+            case ast.Name() if is_variable:
                 bound = scope.find(expr.id)
                 given = bound[0].value if len(bound) == 1 and bound[0].kind == "value" else None
-                return self._functions(given, bound[0].scope) if given is not None else []
+                return self._functions(given, bound[0].scope, is_variable=False) if given is not None else []
             case ast.Subscript(value=table) | ast.Call(func=ast.Attribute(value=table, attr="get")):
                 found = self.value(table, scope)
-                if isinstance(found, Display) and isinstance(found.node, ast.Dict):
-                    return [one for value in found.node.values for one in self._functions(value, found.scope)]
+                values = found.node.values if isinstance(found, Display) and isinstance(found.node, ast.Dict) else []
+                functions = [self.value(value, found.scope) for value in values if isinstance(found, Display)]
+                return [one.scope for one in functions if isinstance(one, Function) and not one.partial]
         return []
 
 
@@ -481,24 +512,15 @@ def _is_static(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return any(isinstance(one, ast.Name) and one.id == "staticmethod" for one in node.decorator_list)
 
 
-def _function_of(parameter: ast.arg, scope: Scope) -> Scope | None:
-    """The function that has the parameter; its scope is one that `scope` binds."""
-    for bindings in scope.bindings.values():
-        for one in bindings:
-            if one.kind == "def" and parameter in one.scope.parameters:
-                return one.scope
-    return None
-
-
 def _self_of(parameter: ast.arg, scope: Scope) -> Scope | None:
     """The class of whose object a method's first parameter is."""
     if scope.kind != "class":
         return None
-    function = _function_of(parameter, scope)
+    function = scope.module.owner_of.get(parameter)
     if function is None or function.parameters[0] is not parameter:
         return None
-    assert isinstance(function.node, (ast.FunctionDef, ast.AsyncFunctionDef))
-    return None if _is_static(function.node) else scope
+    node = function.node
+    return scope if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not _is_static(node) else None
 
 
 def _made_by(method: Method) -> Value | None:

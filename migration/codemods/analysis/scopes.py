@@ -91,7 +91,7 @@ class Module:
 
     Attributes:
         parts: its dotted name, split, from the folder that was given on the command line.
-        scope_of, parent_of: by node.
+        scope_of, parent_of: by node; owner_of: a parameter's function.
         origins: what it imports, or imports from, with leading dots if relative.
     """
 
@@ -105,6 +105,7 @@ class Module:
     spans: dict[tuple[str, int, int, int, int], ast.expr] = field(default_factory=dict)
     returns: dict[Scope, list[ast.Return]] = field(default_factory=dict)
     origins: set[str] = field(default_factory=set)
+    owner_of: dict[ast.arg, Scope] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.scope = Scope("module", ".".join(self.parts), self.tree, None, self)
@@ -170,6 +171,7 @@ class _Reader(ast.NodeVisitor):
         defaults = [None] * (len(plain) - len(defaults)) + defaults + list(arguments.kw_defaults)
         for parameter, default in zip([*plain, *arguments.kwonlyargs], defaults, strict=True):
             inner.bind(parameter.arg, Binding("param", self.scope, parameter, default))
+            self.module.owner_of[parameter] = inner
         for rest in (arguments.vararg, arguments.kwarg):
             if rest is not None:
                 inner.bind(rest.arg, Binding("opaque", inner, rest))

@@ -156,7 +156,8 @@ class _Reader:
         """Whether it is `job.name`, or a variable that is."""
         if isinstance(expr, ast.Name):
             bindings = self._function.find(expr.id)
-            return len(bindings) == 1 and bindings[0].value is not None and self._is_name(bindings[0].value)
+            value = bindings[0].value if len(bindings) == 1 else None
+            return value is not None and not isinstance(value, ast.Name) and self._is_name(value)
         return (
             isinstance(expr, ast.Attribute)
             and expr.attr == "name"

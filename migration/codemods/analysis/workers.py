@@ -30,6 +30,10 @@ _WITHOUT = {
 }
 
 
+#: Constants that are other constants.
+_LONGEST_CHAIN = 5
+
+
 @dataclass(frozen=True)
 class JobName:
     """A job name, and how a decorator may spell it."""
@@ -159,7 +163,9 @@ class WorkerPlans:
         assert plan.processor is not None
         there = plan.processor.scope
         node = value
-        while isinstance(node, ast.Name):  # a constant
+        for _ in range(_LONGEST_CHAIN):
+            if not isinstance(node, ast.Name):
+                break
             bindings = scope.find(node.id)
             if len(bindings) != 1 or bindings[0].kind not in ("value", "import"):
                 return None

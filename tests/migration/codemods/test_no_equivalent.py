@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from textwrap import dedent
+
 import pytest
 
-from tests.migration.codemods.checking import check, decided
+from tests.migration.codemods.checking import check, decided, rewritten
 
 TREE = """
     import bullmq
@@ -78,3 +80,34 @@ def test_redis_of_a_queue_outside_of_coroutines_is_left() -> None:
                 self.redis = Queue("mail").client
         """
     assert decided(before) == ["only a coroutine can get the platform's asyncio client"]
+
+
+def test_names_that_lead_to_themselves() -> None:
+    before = """
+        from bullmq import Queue, Worker
+
+        LIMIT = LIMIT
+        queue = queue
+        job = job
+
+
+        async def process(job, token):
+            name = name
+            if name == "send":
+                return process(name)
+
+
+        worker = Worker("mail", process, {"concurrency": LIMIT})
+
+
+        async def work(tenant_id):
+            job = job
+            await job.remove()
+            await Queue("mail").add("send", job, {"priority": 1})
+        """
+    result = rewritten({"mail.py": dedent(before)})["mail.py"]
+    assert {one.reason.rule for one in result.findings if one.level == "decide"} == {"priority"}
+
+
+def test_file_without_a_queue_is_left_alone() -> None:
+    assert rewritten({"mail.py": "# bullmq\n\n\nclass Mail:\n    call = lambda self: self\n"}) == {}
