@@ -9,7 +9,7 @@ import click
 import pytest
 
 from migration.cli import migrate
-from migration.drain.mapping import read_mapping
+from migration.drain.mapping import JobMapping, read_mapping
 from tests.acceptance.nodes import ROOT
 
 GUIDE = (ROOT / "migration/README.md").read_text(encoding="utf-8")
@@ -50,4 +50,4 @@ def test_mapping_file_can_be_read(tmp_path: Path) -> None:
     file = tmp_path / "mail.toml"
     file.write_text(text)
 
-    assert read_mapping(file)
+    assert isinstance(read_mapping(file), JobMapping)
