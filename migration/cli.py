@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from xpert_mq.cli import Commands
+from xpert_mq.cli import Commands, escape_what_output_can_t_show
 
 from .drain import command as drain
 from .rewrite import command as rewrite
@@ -30,6 +30,7 @@ class _Commands(Commands):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def migrate() -> None:
     """Move plugins off their own BullMQ or Bull queues: find them, rewrite them, drain them."""
+    escape_what_output_can_t_show()
 
 
 for command in (scan, rewrite, drain):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xpert_mq.cli import Commands
-from xpert_mq.cli.filters import interval_option
+from xpert_mq.cli.filters import Seconds, interval_option
 from xpert_mq.cli.output import json_option
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def status(named: _Named, watch: bool, interval: float, as_json: bool) -> None:
 
 
 @command.command()
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Give up after it. [default: never]")
+@click.option("--timeout", type=Seconds(min=0), metavar="SECONDS", help="Give up after it. [default: never]")
 @interval_option
 @json_option
 @click.pass_context
@@ -141,7 +141,7 @@ def mapping(named: _Named) -> None:
 @click.option("--batch", type=click.IntRange(1, 1000), default=250, show_default=True, help="Jobs in flight at a time.")
 @click.option(
     "--lease",
-    type=click.FloatRange(0.1, 600),
+    type=Seconds(0.1, 600),
     default=10,
     show_default=True,
     help="Seconds for which a run that was killed keeps the next one waiting.",
@@ -194,7 +194,7 @@ def forward(
 @click.option(
     "--for",
     "seconds",
-    type=click.FloatRange(0, 3600),
+    type=Seconds(0, 3600),
     default=5,
     show_default=True,
     metavar="SECONDS",

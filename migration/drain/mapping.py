@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import string
 import tomllib
 from collections.abc import Mapping
@@ -67,13 +68,12 @@ def _value(given: Any) -> Any:
 
 def _pattern(given: str) -> str:
     try:
-        names = [name for _, name, _, _ in string.Formatter().parse(given) if name is not None]
+        fields = [field for field in string.Formatter().parse(given) if field[1] is not None]
     except ValueError as error:
         raise PydanticCustomError("pattern", "has a brace too many or too few") from error
-    wrong = [name for name in names if name not in _PLACEHOLDERS]
-    if wrong:
+    if any(name not in _PLACEHOLDERS or spec or conversion for _, name, spec, conversion in fields):
         raise PydanticCustomError("pattern", "knows {id}, {queue} and {name} alone")
-    if "id" not in names:
+    if all(name != "id" for _, name, _, _ in fields):
         raise PydanticCustomError("pattern", "must have {id} in it, or all jobs get the same id")
     return given
 
@@ -218,4 +218,5 @@ def _in_words(said: str) -> str:
 
 
 def quoted(name: str) -> str:
-    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """As TOML has it; in JSON a text is written alike, but for one character."""
+    return json.dumps(name, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -19,8 +19,8 @@ from xpert_mq.adoption import AdoptionLedger
 from .errors import DrainError
 from .lease import Lease
 from .old_job import OldJob
-from .old_queue import ALL_PLACES, OldQueue, text
-from .reading import IN_FLIGHT, Reader, translated
+from .old_queue import ALL_PLACES, IN_FLIGHT, OldQueue, text
+from .reading import STUCK, Reader, translated
 from .report import Report
 from .scripts import Scripts
 from .translation import Move, Translator
@@ -87,6 +87,7 @@ class Mover:
 
     def run(self, places: Sequence[str]) -> None:
         """Moves, and notes it in `report`. The lease must be held."""
+        self._ledger.count()  # nothing is taken while the managed queue can't be reached
         self._note_target()
         vain = 0
         while vain < _VAIN_PASSES and not self._is_over():
@@ -108,14 +109,14 @@ class Mover:
         if noted and text(noted) != self._target and self._queue.client.exists(self._queue.key(IN_FLIGHT)):
             raise DrainError(
                 f"jobs in flight are on their way to {text(noted)}, and this would move them to {self._target}: run it "
-                "once more with the settings that it had, then change them"
+                "once more with the settings that it had, then change them; if that managed queue is gone for good, "
+                f"with all that it had, delete the key {key!r}"
             )
         self._queue.client.hset(key, "target", self._target)
 
     def _resume(self) -> None:
-        jobs = self._reader.in_flight()
-        gone = [job for job in jobs if job.hash is None]
-        fit = list(translated([job for job in jobs if job.hash is not None], self._translator, self.report))
+        jobs, gone = self._reader.in_flight()
+        fit = list(translated(jobs, self._translator, self.report, STUCK))
         self.report.resumed += self._hand_over(fit, gone)
 
     def _pass(self, place: str) -> None:
@@ -177,4 +178,4 @@ class Mover:
 
 
 def _held(job_id: str, state: str | None) -> str:
-    return f"a {state} job of the managed queue, which did not come from this queue, has the id that it would get"
+    return f"a {state} job of the managed queue has the id that it would get, and is another one"

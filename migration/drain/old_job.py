@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +17,9 @@ _COMPARED: Final = ("name", "opts", "timestamp", "atm", "attemptsMade", "data")
 
 #: A delayed job's score is its due time in ms times this, and a number that keeps the order within one ms.
 _DELAY_FACTOR: Final = 4096
+
+#: Of a number of tries: larger ones no longer fit in a number of the scripts.
+_MOST_DIGITS: Final = 15
 
 #: Options that are gone, though a job without them is another: as they are written, and as they are called.
 _LOST: Final = {
@@ -66,17 +70,20 @@ class OldJob:
 
     @property
     def due_in_ms(self) -> int:
-        """What is left of its delay; 0 where there is none, or it is over."""
+        """What is left of its delay; 0 where there is none, or it is over. Raises UnfitError for an infinite one."""
         if self.place != "delayed":
             return 0
-        return max(0, int(float(self.score)) // _DELAY_FACTOR - self.now_ms)
+        return max(0, int(_finite(float(self.score))) // _DELAY_FACTOR - self.now_ms)
 
     @property
     def attempts_made(self) -> int:
-        """Tries that have ended. A failed job starts anew."""
+        """Tries that have ended. A failed job starts anew. Raises UnfitError for what is no count."""
         if self.place == "failed" or not self.hash:
             return 0
-        return int(self.hash.get("atm") or self.hash.get("attemptsMade") or 0)
+        made = self.hash.get("atm") or self.hash.get("attemptsMade") or b"0"
+        if not (made.isdigit() and len(made) <= _MOST_DIGITS):
+            raise UnfitError(f"it has {made.decode(errors='backslashreplace')!r} as its number of tries")
+        return int(made)
 
     @property
     def name(self) -> str:
@@ -94,7 +101,7 @@ class OldJob:
         """No other job has it: neither a later one of this id, nor one of a queue of this name elsewhere."""
         stored = self.hash or {}
         data = hashlib.sha1(stored.get("data", b"")).hexdigest()[:12]
-        return f"{self.id.decode()}@{stored.get('timestamp', b'').decode()}.{data}"
+        return f"{self.id.decode()}@{stored.get('timestamp', b'').decode(errors='backslashreplace')}.{data}"
 
     def check(self) -> None:
         """Raises UnfitError for a job that the managed queue can't have."""
@@ -193,7 +200,13 @@ def _number(value: Any) -> float:
         return 0
     if not isinstance(value, (int, float)):
         raise UnfitError(f"its options have {value!r} where a number belongs")
-    return int(value) if value == int(value) else value
+    return int(value) if _finite(value) == int(value) else value
+
+
+def _finite(number: float) -> float:
+    if isinstance(number, float) and not math.isfinite(number):
+        raise UnfitError(f"it has {number} where a number belongs")
+    return number
 
 
 def _json(raw: bytes, what: str) -> Any:

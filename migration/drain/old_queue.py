@@ -13,6 +13,7 @@ import redis
 from .errors import DrainError
 
 Kind = Literal["list", "zset"]
+_LENGTHS: Final = {"list": "llen", "zset": "zcard", "hash": "hlen"}
 
 #: Where unfinished jobs wait to be run, in the order in which they are.
 PLACES: Final[Mapping[str, Kind]] = {"wait": "list", "paused": "list", "prioritized": "zset", "delayed": "zset"}
@@ -21,6 +22,9 @@ PLACES: Final[Mapping[str, Kind]] = {"wait": "list", "paused": "list", "prioriti
 UNFINISHED: Final[Mapping[str, Kind]] = {**PLACES, "active": "list", "waiting-children": "zset"}
 
 ALL_PLACES: Final[Mapping[str, Kind]] = {**UNFINISHED, "completed": "zset", "failed": "zset"}
+
+#: The notes of jobs that are on their way to the managed queue.
+IN_FLIGHT: Final = "xpert-mq:in-flight"
 
 #: The major versions of BullMQ whose layout is known.
 KNOWN_MAJORS: Final = (5, 6)
@@ -97,10 +101,18 @@ class OldQueue:
 
     def counts(self) -> dict[str, int]:
         """How many jobs are in each place."""
+        return self._lengths(ALL_PLACES)
+
+    def left(self) -> dict[str, int]:
+        """How many jobs have yet to end, by their places and in flight, all at one moment."""
+        *places, flying = self._lengths({**UNFINISHED, IN_FLIGHT: "hash"}).values()
+        return {**dict(zip(UNFINISHED, places, strict=True)), "in flight": flying}
+
+    def _lengths(self, places: Mapping[str, str]) -> dict[str, int]:
         pipeline = self.client.pipeline(transaction=True)
-        for place, kind in ALL_PLACES.items():
-            (pipeline.llen if kind == "list" else pipeline.zcard)(self.key(place))
-        return dict(zip(ALL_PLACES, pipeline.execute(), strict=True))
+        for place, kind in places.items():
+            getattr(pipeline, _LENGTHS[kind])(self.key(place))
+        return dict(zip(places, pipeline.execute(), strict=True))
 
     def schedulers(self) -> list[str]:
         """What adds jobs by a clock: repeatable jobs and job schedulers."""

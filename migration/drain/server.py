@@ -49,7 +49,8 @@ def old_server(url: str) -> Iterator[redis.Redis]:
         yield client
     except redis.AuthenticationError as error:
         raise DrainError(f"Redis at {shown} does not let us in: {error}") from error
-    except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+    # An OSError is one of the output: the client makes its own of a server's.
+    except (redis.ConnectionError, redis.TimeoutError) as error:
         raise QueueUnavailableError(shown, _reason(error)) from error
     except redis.RedisError as error:
         raise DrainError(f"Redis at {shown} refused a command: {_reason(error)}{_hint(error)}") from error

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xpert_mq.cli.output import counted
+from xpert_mq.cli.output import counted, one_line
 
 from .mapping import quoted
 from .old_job import UnfitError
@@ -62,8 +62,9 @@ def starting_mapping(queue: OldQueue) -> str:
                     job.check()
                     names[job.name].add(job.id, job.data())
     lines = [
-        f'# What the jobs of {queue.full_name} become. A text is the value itself; {{ path = "a.b" }} is where it is',
-        "# in the data, { none = true } says that there is none. After a path, optional = true lets it be missing.",
+        f"# What the jobs of {one_line(queue.full_name)} become. A text is the value itself;",
+        '# { path = "a.b" } is where it is in the data, { none = true } says that there is none.',
+        "# After a path, optional = true lets it be missing.",
     ]
     for name, found in sorted(names.items()):
         lines += ["", *_table(queue.name, name, found)]
@@ -73,7 +74,7 @@ def starting_mapping(queue: OldQueue) -> str:
 def _table(queue: str, name: str, found: _Name) -> Iterator[str]:
     keys = found.keys or set()
     yield f"[{quoted(queue)}.{quoted(name)}]"
-    yield f"# Of {counted(found.jobs, 'job')}; in all data: {', '.join(sorted(keys)) or 'nothing'}"
+    yield f"# Of {counted(found.jobs, 'job')}; in all data: {', '.join(map(one_line, sorted(keys))) or 'nothing'}"
     if keys.issuperset(_ENVELOPE):
         yield 'plugin_name = { path = "pluginName" }'
         yield 'queue_name = { path = "queueName" }'

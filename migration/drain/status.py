@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xpert_mq.cli.output import age, console, duration, one_line, safe, table
 
 from .consumers import Consumers, find_consumers
-from .old_queue import ALL_PLACES, UNFINISHED, OldQueue, text
-from .reading import IN_FLIGHT
+from .old_queue import ALL_PLACES, IN_FLIGHT, UNFINISHED, OldQueue, text
 from .scripts import Scripts
 
 if TYPE_CHECKING:

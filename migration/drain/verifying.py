@@ -14,8 +14,7 @@ from xpert_mq.cli.output import counted, duration, say, say_json, show_table
 from .consumers import find_consumers
 from .errors import DrainError
 from .moving import FORWARDED, target_of
-from .old_queue import UNFINISHED, OldQueue, text
-from .reading import IN_FLIGHT
+from .old_queue import OldQueue, text
 
 #: Between two looks, so that a job which comes and is done at once is not missed by all of them.
 _POLL_SECONDS = 0.25
@@ -36,7 +35,9 @@ class Verification:
     def __init__(self, queue: OldQueue, seconds: float) -> None:
         self._queue = queue
         self._seconds = seconds
-        self.checks = [*self._empty(), *self._watched()]
+        # First, so that nothing comes unseen between the two.
+        trace = self._trace()
+        self.checks = [*self._empty(), *self._watched(trace)]
 
     @property
     def passed(self) -> bool:
@@ -61,22 +62,16 @@ class Verification:
             say(f"The queue is done with; the notes of {counted(forgotten, 'forwarded job')} were removed.")
 
     def _empty(self) -> Iterator[Check]:
-        counts = self._queue.counts()
-        for place in UNFINISHED:
-            yield Check(f"no job is in {place}", counts[place] == 0, str(counts[place]))
-        for name, key, command in (
-            ("no job is noted as stalled", "stalled", "scard"),
-            ("no job is in flight", IN_FLIGHT, "hlen"),
-        ):
-            count = int(getattr(self._queue.client, command)(self._queue.key(key)))
-            yield Check(name, count == 0, str(count))
+        for place, count in self._queue.left().items():
+            yield Check(f"no job is in {place.removeprefix('in ')}", count == 0, str(count))
+        stalled = int(self._queue.client.scard(self._queue.key("stalled")))
+        yield Check("no job is noted as stalled", stalled == 0, str(stalled))
         schedulers = self._queue.schedulers()
         yield Check("no job scheduler is there", not schedulers, ", ".join(schedulers) or "0")
         lease = self._queue.client.exists(self._queue.key("xpert-mq:lease"))
         yield Check("no `forward` is running", not lease, "one" if lease else "0")
 
-    def _watched(self) -> Iterator[Check]:
-        trace = self._trace()
+    def _watched(self, trace: tuple[Any, ...]) -> Iterator[Check]:
         workers = 0
         deadline = time.monotonic() + self._seconds
         while True:

@@ -15,8 +15,7 @@ from rich.progress import Progress
 from xpert_mq.cli.output import counted, duration, say, say_json
 
 from .consumers import find_consumers
-from .old_queue import UNFINISHED, OldQueue
-from .reading import IN_FLIGHT
+from .old_queue import OldQueue
 
 #: Over how many looks the rate is a mean.
 _LOOKS = 30
@@ -47,9 +46,15 @@ class Waiting:
                 if left == 0:
                     return True
                 tell(left, self._in_words(left))
-                if self._deadline is not None and time.monotonic() + self._interval > self._deadline:
+                if not (pause := self._pause()):
                     return False
-                time.sleep(self._interval)
+                time.sleep(pause)
+
+    def _pause(self) -> float:
+        """Seconds until the next look; 0 when the time is up."""
+        if self._deadline is None:
+            return self._interval
+        return max(0.0, min(self._interval, self._deadline - time.monotonic()))
 
     def end(self, *, emptied: bool, as_json: bool) -> None:
         """Says how it ended."""
@@ -64,9 +69,7 @@ class Waiting:
             say(f"{self._queue.full_name} is not empty after {duration(took * 1000)}: {said}")
 
     def _look(self) -> int:
-        counts = self._queue.counts()
-        self._left = {place: counts[place] for place in UNFINISHED}
-        self._left["in flight"] = int(self._queue.client.hlen(self._queue.key(IN_FLIGHT)))
+        self._left = self._queue.left()
         left = sum(self._left.values())
         self._seen.append((time.monotonic(), left))
         return left

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +14,11 @@ from tests.acceptance.nodes import ROOT
 NAMES = ("drain", "rewrite", "scan")
 
 
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=30)
+def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *words]
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **variables}, capture_output=True, text=True, timeout=30
+    )
 
 
 @pytest.mark.parametrize("words", [("-m", "migration"), ("-m", "xpert_mq.cli", "migrate")])
@@ -46,3 +51,12 @@ def test_missing_parser_is_named(main: str) -> None:
 
     assert done.returncode == 2
     assert "xpert-mq[migrate]" in done.stderr
+
+
+def test_output_that_is_not_utf_8(tmp_path: Path) -> None:
+    (tmp_path / "mail.py").write_text('from bullmq import Queue\nmail = Queue("é")\n', encoding="utf-8")
+
+    done = run("-m", "migration", "scan", str(tmp_path), PYTHONIOENCODING="ascii")
+
+    assert done.returncode == 1
+    assert r"\xe9" in done.stdout

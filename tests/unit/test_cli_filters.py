@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from xpert_mq.cli import filters
 from xpert_mq.settings import Settings
@@ -83,3 +84,13 @@ def test_nothing_there_tells_where_it_looked() -> None:
 
     assert filters.nothing_there(JobFilter(), settings) == "There are no jobs under the prefix pre on redis://h:1/2."
     assert "(of tenant 't')" in filters.nothing_there(JobFilter("t"), settings)
+
+
+@pytest.mark.parametrize("interval", ["nan", "inf", "0", "-1"])
+def test_interval_that_is_none(interval: str) -> None:
+    command = click.command()(filters.interval_option(lambda interval: None))
+
+    done = CliRunner().invoke(command, ["--interval", interval])
+
+    assert done.exit_code == 2
+    assert "--interval" in done.output

@@ -55,6 +55,13 @@ class Commands(click.Group):
             return super().invoke(ctx)
 
 
+def escape_what_output_can_t_show() -> None:
+    """For a terminal that is not UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _tell_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
         from importlib.metadata import PackageNotFoundError, version
@@ -74,9 +81,7 @@ def _tell_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
 )
 def main() -> None:
     """Run and look after managed queues: background jobs of plugins, on Celery and Redis."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that is not UTF-8 shows what it can't as escapes
-            stream.reconfigure(errors="backslashreplace")
+    escape_what_output_can_t_show()
 
 
 for command in (worker, server, jobs, queues, plugins, health, doctor, demo, migrate):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -96,8 +97,23 @@ def job_options(states: Sequence[str] = STATES) -> Callable[[F], F]:
     )
 
 
+class Seconds(click.FloatRange):
+    """A number of seconds. No range by itself keeps `nan` out."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Click's."""
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return seconds
+
+
 interval_option = click.option(
-    "--interval", type=click.FloatRange(0.1), default=1.0, show_default=True, help="Seconds between two looks."
+    "--interval",
+    type=Seconds(0.1, 86400),
+    default=1.0,
+    show_default=True,
+    help="Seconds between two looks.",
 )
 
 

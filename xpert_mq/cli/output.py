@@ -84,7 +84,8 @@ def json_text(value: object) -> str:
 
 def is_live() -> bool:
     """Whether somebody looks: what is printed goes to a terminal."""
-    return sys.stdout.isatty()
+    # A shell may have closed it.
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def console() -> Console:

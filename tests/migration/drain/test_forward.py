@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+import tomllib
 from functools import partial
 from typing import Any
 
@@ -383,6 +384,17 @@ def test_managed_envelope_of_the_old_platform(
     job = service.get_job("one", "t")
     assert job is not None
     assert (job.data, job.organization_id) == ({"a": 1}, None)
+
+
+def test_names_that_would_break_a_mapping_file(old_queue: OldQueueOf, drain: Drain) -> None:
+    name = 'a"b\\c\nd\x7fé\u2028'
+    old_queue.add(name, {'"\ntenant_id = "evil"\nx': 1})
+
+    started = tomllib.loads(drain("mapping"))
+
+    assert list(started["mail"]) == [name]
+    assert started["mail"][name]["job_name"] == name
+    assert started["mail"][name]["tenant_id"] == ""
 
 
 def _opts(service: ManagedQueueService, job_id: str) -> Any:

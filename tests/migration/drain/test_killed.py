@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from tests.integration.pretend import PretendWorker, wait_until
-from tests.migration.drain.conftest import Drain, DrainFactory, OldQueueFactory, states
+from tests.migration.drain.conftest import Drain, DrainFactory, OldQueueFactory, snapshot, states
 from tests.migration.drain.old_queues import OldQueueOf
 from xpert_mq import ManagedQueueService, QueueUnavailableError
 from xpert_mq.adoption import Adopted, Adoption, AdoptionLedger
@@ -205,13 +205,19 @@ def test_job_in_flight_that_no_longer_maps_stays_in_flight(
     report = drain.forward(mapping='["mail"."other"]\nplugin_name = "p"\nqueue_name = "q"\ntenant_id = "t"\n', code=1)
 
     assert [one["id"] for one in report["listed"]] == [job_id]
+    assert "has it in flight" in report["listed"][0]["reason"]
+    assert drain.document("forward", drain.mapping())["resumed"] == 1
     assert client.hkeys(old_queue.key("xpert-mq:in-flight")) == [job_id]
     drain.forward()
     assert states(service, [job_id]) == {job_id: "waiting"}
 
 
 def test_jobs_in_flight_are_not_sent_elsewhere(
-    old_queue: OldQueueOf, drain: Drain, service: ManagedQueueService, monkeypatch: pytest.MonkeyPatch
+    old_queue: OldQueueOf,
+    drain: Drain,
+    service: ManagedQueueService,
+    client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     old_queue.add()
     with monkeypatch.context() as patched:
@@ -224,6 +230,23 @@ def test_jobs_in_flight_are_not_sent_elsewhere(
 
     assert "are on their way to" in said
     assert f"{first}, and this would move them to" in said
+    client.delete(old_queue.key("xpert-mq:forwarded"))  # as it says
+    assert drain.forward()["resumed"] == 1
+
+
+def test_nothing_is_taken_while_the_managed_redis_is_away(
+    old_queue: OldQueueOf, drain: Drain, service: ManagedQueueService, client: redis.Redis
+) -> None:
+    old_queue.add()
+    before = snapshot(client, old_queue)
+    right = service.settings
+    service.configure(right.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"}))
+
+    assert "Redis at redis://127.0.0.1:1/0 is unavailable" in drain("forward", drain.mapping(), "--write", code=2)
+
+    assert snapshot(client, old_queue) == before
+    service.configure(right)
+    assert drain.forward()["moved"] == {"wait": 1}
 
 
 def test_job_removed_in_flight_is_not_moved(

@@ -135,6 +135,8 @@ def test_id_that_is_no_text(read: Any) -> None:
         (FULL.replace("{ none = true }", "{ none = false }"), "user_id.none must be true"),
         (FULL.replace("-{id}", ""), "id must have {id} in it"),
         (FULL.replace("{name}", "{nme}"), "id knows {id}, {queue} and {name} alone"),
+        (FULL.replace("{name}", "{name:d}"), "id knows {id}, {queue} and {name} alone"),
+        (FULL.replace("{name}", "{name!x}"), "id knows {id}, {queue} and {name} alone"),
         (FULL.replace("{name}", "{name"), "id has a brace too many or too few"),
         (FULL.replace('payload = { path = "payload" }', 'payload = "payload"'), "payload must be { path"),
     ],

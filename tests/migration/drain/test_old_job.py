@@ -63,6 +63,8 @@ def test_options(opts: dict[str, Any], expected: dict[str, Any]) -> None:
         ({"backoff": -1}, "forbids retries"),
         ({"backoff": "soon"}, "'soon' where a number belongs"),
         ({"attempts": "three"}, "'three' where a number belongs"),
+        ({"attempts": float("nan")}, "nan where a number belongs"),
+        ({"attempts": 3, "backoff": float("inf")}, "inf where a number belongs"),
         ({"removeOnFail": {"age": "a day"}}, "'a day' where a number belongs"),
     ],
 )
@@ -87,12 +89,24 @@ def test_delay_is_what_is_left_by_the_servers_clock() -> None:
     assert old_job("wait").due_in_ms == 0
 
 
+@pytest.mark.parametrize("score", ["inf", "-inf"])
+def test_delay_that_is_none(score: str) -> None:
+    with pytest.raises(UnfitError, match="inf where a number belongs"):
+        assert old_job("delayed", score).due_in_ms
+
+
 @pytest.mark.parametrize(
     ("fields", "place", "made"),
     [({"atm": b"2"}, "wait", 2), ({"attemptsMade": b"3"}, "delayed", 3), ({"atm": b"2"}, "failed", 0), ({}, "wait", 0)],
 )
 def test_tries_that_were_made(fields: dict[str, bytes], place: str, made: int) -> None:
     assert old_job(place, "0", fields=fields).attempts_made == made
+
+
+@pytest.mark.parametrize("made", [b"two", b"-1", b"9" * 16, b"\xff"])
+def test_tries_that_are_no_count(made: bytes) -> None:
+    with pytest.raises(UnfitError, match="as its number of tries"):
+        assert old_job(fields={"atm": made}).attempts_made
 
 
 @pytest.mark.parametrize(
@@ -134,3 +148,4 @@ def test_source_id_and_fingerprint_tell_jobs_apart() -> None:
     assert old_job(fields={"timestamp": b"2"}).source_id != job.source_id
     assert old_job(fields={"data": b"[]"}).source_id != job.source_id
     assert old_job(fields={"atm": b"1"}).source_id == job.source_id
+    assert old_job(fields={"timestamp": b"\xff"}).source_id != job.source_id

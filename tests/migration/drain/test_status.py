@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 import redis
 
 from migration.drain.consumers import Consumers, find_consumers
-from migration.drain.old_queue import OldQueue
+from migration.drain.old_queue import IN_FLIGHT, OldQueue
 from migration.drain.server import old_server
 from tests.integration.pretend import wait_until
 from tests.migration.drain.conftest import Drain, DrainFactory, OldQueueFactory
@@ -164,6 +166,34 @@ def test_wait_gives_up(old_queue: OldQueueOf, drain: Drain) -> None:
     assert "is not empty after" in result.stdout
     assert "2 jobs left (1 wait, 1 delayed), not getting fewer; no worker is connected" in result.stdout
     assert drain.document("wait", "--timeout", "0", code=1)["left"] == {"wait": 1, "delayed": 1}
+    assert drain.document("wait", "--timeout", "0.3", "--interval", "60", code=1)["seconds"] >= 0.3
+
+
+def test_job_that_takes_off_or_lands_is_always_counted(
+    old_queue: OldQueueOf, drain: Drain, client: redis.Redis
+) -> None:
+    old_queue.add()
+    fly = client.register_script(
+        "if redis.call('DEL', KEYS[1]) == 1 then redis.call('HSET', KEYS[2], '1', '') "
+        "else redis.call('DEL', KEYS[2]) redis.call('LPUSH', KEYS[1], '1') end"
+    )
+    over = threading.Event()
+
+    def back_and_forth() -> None:
+        while not over.is_set():
+            fly(keys=[old_queue.key("wait"), old_queue.key(IN_FLIGHT)])
+
+    thread = threading.Thread(target=back_and_forth)
+    thread.start()
+    try:
+        with old_server(drain.url) as looking:
+            queue = OldQueue(looking, "mail", old_queue.prefix)
+            seen = Counter(sum(queue.left().values()) for _ in range(500))
+    finally:
+        over.set()
+        thread.join()
+
+    assert seen == {1: 500}
 
 
 def verified(drain: Drain, *, code: int = 0) -> dict[str, bool]:
@@ -219,6 +249,24 @@ def test_verify_names_what_is_there(old_queue: OldQueueOf, drain: Drain, client:
         "no job scheduler is there",
         "no `forward` is running",
     }
+
+
+def test_verify_misses_no_job_between_its_looks(
+    old_queue: OldQueueOf, drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old_queue.add()
+    drain.forward()
+    schedulers = OldQueue.schedulers
+    added: list[str] = []
+
+    def then_feed(queue: OldQueue) -> list[str]:
+        if not added:
+            added.append(old_queue.add())
+        return schedulers(queue)
+
+    monkeypatch.setattr(OldQueue, "schedulers", then_feed)
+
+    assert "no job is in wait" in broken(drain)
 
 
 def test_verify_sees_workers(old_queue: OldQueueOf, drain: Drain, client: redis.Redis) -> None:

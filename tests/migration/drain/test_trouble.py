@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import redis
 
+from migration.drain.server import old_server
 from tests.conftest import ServerFactory
 from tests.integration.pretend import PretendWorker, wait_until
 from tests.migration.drain.conftest import Drain, DrainFactory, OldQueueFactory, snapshot, states
 from tests.migration.drain.old_queues import NodeProcess, OldQueueOf, PythonQueue
 from xpert_mq import ManagedQueueService
 from xpert_mq.adoption import AdoptionLedger
+from xpert_mq.embedded import EmbeddedServer
 
 
 def test_queue_that_is_not_there(
@@ -52,6 +54,11 @@ def test_server_that_does_not_serve(
     assert shown.count("\n") == 1
 
 
+def test_output_that_breaks_is_not_taken_for_the_server(server: EmbeddedServer) -> None:
+    with pytest.raises(BrokenPipeError), old_server(server.url):
+        raise BrokenPipeError
+
+
 @pytest.mark.parametrize("part", ["wait", "delayed", "active", "meta", "events"])
 def test_key_of_another_type(
     old_queue: OldQueueOf, drain: Drain, service: ManagedQueueService, client: redis.Redis, part: str
@@ -69,7 +76,7 @@ def test_key_of_another_type(
 def test_jobs_that_are_broken_stay(
     old_queue: OldQueueOf, drain: Drain, service: ManagedQueueService, client: redis.Redis
 ) -> None:
-    ids = old_queue.add_many([("send", {}, {})] * 8, bulk=True)
+    ids = old_queue.add_many([("send", {}, {})] * 9, bulk=True)
     client.hset(old_queue.key(ids[0]), "data", "{broken")
     client.delete(old_queue.key(ids[1]))
     client.delete(old_queue.key(ids[2]))
@@ -78,17 +85,25 @@ def test_jobs_that_are_broken_stay(
     client.hset(old_queue.key(ids[4]), "data", b"\xff")
     client.hset(old_queue.key(ids[5]), "name", b"\xff")
     client.hset(old_queue.key(ids[6]), "data", '"' + "x" * 1_100_000 + '"')
+    client.hset(old_queue.key(ids[7]), "atm", "two")
 
     report = drain.forward("--batch", "3", code=1)
 
-    assert [one["id"] for one in report["listed"]] == ids[:7]
-    assert states(service, ids) == {ids[7]: "waiting"}
-    assert client.lrange(old_queue.key("wait"), 0, -1) == list(reversed(ids[:7]))
+    assert [one["id"] for one in report["listed"]] == ids[:8]
+    assert states(service, ids) == {ids[8]: "waiting"}
+    assert client.lrange(old_queue.key("wait"), 0, -1) == list(reversed(ids[:8]))
     reasons = " ".join(report["stay"]["reasons"])
-    for said in ("data can't be read as JSON", "does not hold a job", "no JSON object", "name is not UTF-8", "at most"):
+    for said in (
+        "data can't be read as JSON",
+        "does not hold a job",
+        "no JSON object",
+        "name is not UTF-8",
+        "at most",
+        "tries",
+    ):
         assert said in reasons
-    assert "7 jobs stay" not in drain("status")
-    assert "Staying in the old queue: 7 jobs" in drain("forward", drain.mapping(), code=1)
+    assert "8 jobs stay" not in drain("status")
+    assert "Staying in the old queue: 8 jobs" in drain("forward", drain.mapping(), code=1)
 
 
 def test_large_jobs_are_read_a_few_at_a_time(
@@ -191,13 +206,20 @@ def test_managed_redis_that_is_away_loses_nothing(
     drain: Drain,
     service: ManagedQueueService,
     client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ids = old_queue.add_many([("send", {}, {})] * 5, bulk=True)
     new = server_factory()
     service.configure(service.settings.model_copy(update={"redis_url": new.url, "enqueue_timeout": 0.3}))
-    new.kill()
+    adopt_many = AdoptionLedger.adopt_many
 
-    said = drain("forward", drain.mapping(), "--write", code=2)
+    def killed(ledger: AdoptionLedger, jobs: Any) -> Any:
+        new.kill()
+        return adopt_many(ledger, jobs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AdoptionLedger, "adopt_many", killed)
+        said = drain("forward", drain.mapping(), "--write", code=2)
 
     assert f"Redis at {new.url} is unavailable" in said
     assert client.hlen(old_queue.key("xpert-mq:in-flight")) == 5
@@ -238,6 +260,14 @@ def test_rate_that_is_none(old_queue: OldQueueOf, drain: Drain, rate: str) -> No
     old_queue.add()
 
     assert "Invalid value for '--rate'" in drain("forward", drain.mapping(), f"--rate={rate}", code=2)
+
+
+@pytest.mark.parametrize("words", [["wait", "--timeout"], ["verify", "--for"], ["forward", "{mapping}", "--lease"]])
+def test_seconds_that_are_no_number(old_queue: OldQueueOf, drain: Drain, words: list[str]) -> None:
+    old_queue.add()
+    words = [word.format(mapping=drain.mapping()) for word in words]
+
+    assert f"Invalid value for '{words[-1]}'" in drain(*words, "nan", code=2)
 
 
 def test_mapping_file_that_is_wrong(old_queue: OldQueueOf, drain: Drain, client: redis.Redis) -> None:
