@@ -21,7 +21,11 @@ def slow(value: str) -> Any:
     return pytest.param(value, marks=pytest.mark.slow)
 
 
-@pytest.fixture(scope="module", params=POOLS)
+#: One thread of a pool, and the loop of another, stand for `solo` in `make test`.
+MOST_POOLS = tuple(slow(pool) if pool == "solo" else pool for pool in POOLS)
+
+
+@pytest.fixture(scope="module", params=MOST_POOLS)
 def site(
     request: pytest.FixtureRequest, server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:

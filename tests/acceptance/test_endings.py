@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-from tests.acceptance.conftest import POOLS
+from tests.acceptance.conftest import MOST_POOLS
 from tests.acceptance.deployment import Deployment
 from tests.acceptance.nodes import wait_for
 
@@ -15,7 +15,7 @@ HOWS = ["no-text", "not-text", "base", "cancelled", "huge", "memory"]
 
 
 @pytest.mark.parametrize("hows", [HOWS, ["exit"]], ids=["errors", "exit"])
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", MOST_POOLS)
 def test_any_error_is_a_failed_try_and_the_worker_goes_on(deployment: Deployment, pool: str, hows: list[str]) -> None:
     worker = deployment.worker(pool=pool)
     jobs = {

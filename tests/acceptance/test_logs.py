@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.conftest import POOLS, DeploymentFactory
+from tests.acceptance.conftest import MOST_POOLS, DeploymentFactory
 from tests.acceptance.deployment import Deployment
 from tests.acceptance.nodes import wait_for
 from tests.acceptance.talkative import FORGED, PLUGIN
@@ -26,7 +26,7 @@ QUEUES = pytest.mark.parametrize("queue", ["sync", "async"])
 Entry = dict[str, Any]
 
 
-@pytest.fixture(scope="module", params=POOLS)
+@pytest.fixture(scope="module", params=MOST_POOLS)
 def talking(
     request: pytest.FixtureRequest, server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:

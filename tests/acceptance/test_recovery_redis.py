@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.acceptance.conftest import POOLS, DeploymentFactory, slow
+from tests.acceptance.conftest import MOST_POOLS, POOLS, DeploymentFactory, slow
 from tests.acceptance.deployment import Deployment
 from tests.conftest import ServerFactory
 
@@ -63,7 +63,7 @@ def _freeze(deployment: Deployment, seconds: float) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", MOST_POOLS)
 def test_redis_is_frozen_for_long_under_load(
     deploy: DeploymentFactory, server_factory: ServerFactory, pool: str
 ) -> None:

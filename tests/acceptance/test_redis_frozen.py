@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance import diary
-from tests.acceptance.conftest import POOLS, DeploymentFactory, slow
+from tests.acceptance.conftest import MOST_POOLS, POOLS, DeploymentFactory, slow
 from tests.acceptance.deployment import Deployment
 from tests.acceptance.diary import Diary
 from tests.acceptance.nodes import wait_for
@@ -94,7 +94,7 @@ def test_full_for_a_while(limited_site: Deployment, pool: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", MOST_POOLS)
 def test_start_while_full(limited_site: Deployment, pool: str) -> None:
     """Only workers can make room."""
     site = limited_site
@@ -109,7 +109,7 @@ def test_start_while_full(limited_site: Deployment, pool: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", MOST_POOLS)
 def test_connect_again_while_full(limited_site: Deployment, pool: str) -> None:
     site = limited_site
     worker = site.worker(pool=pool)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.acceptance import diary
-from tests.acceptance.conftest import POOLS, DeploymentFactory, slow
+from tests.acceptance.conftest import MOST_POOLS, POOLS, DeploymentFactory, slow
 from tests.acceptance.deployment import Deployment
 from tests.acceptance.diary import Diary
 from tests.acceptance.nodes import Worker, wait_for
@@ -91,14 +91,14 @@ def test_nodes_are_replaced_under_load(deploy: DeploymentFactory, pool: str) -> 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", MOST_POOLS)
 def test_many_nodes_are_replaced_under_load(deploy: DeploymentFactory, pool: str) -> None:
     _roll(deploy(XPERT_MQ_PLUGINS=diary.MODULE, MANAGED_QUEUE_CONCURRENCY="4", **BEATS), pool, nodes=4)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", MOST_POOLS)
 def test_job_of_a_minute_with_default_beats(deploy: DeploymentFactory, pool: str) -> None:
     """A node that ends goes on beating: its jobs take more than two timeouts."""
     site = deploy(XPERT_MQ_PLUGINS=diary.MODULE, MANAGED_QUEUE_CONCURRENCY="2")

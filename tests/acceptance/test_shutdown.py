@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.acceptance.conftest import POOLS, slow
+from tests.acceptance.conftest import MOST_POOLS, slow
 from tests.acceptance.deployment import Deployment
 from tests.acceptance.nodes import wait_for
 
@@ -12,7 +12,7 @@ QUEUES = pytest.mark.parametrize("queue", ["sync", slow("async")])
 
 
 @QUEUES
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", MOST_POOLS)
 def test_running_job_ends_and_the_rest_is_run_elsewhere(deployment: Deployment, pool: str, queue: str) -> None:
     worker = deployment.worker(pool=pool)
     running = deployment.hold("stop", queue=queue)
@@ -34,7 +34,7 @@ def test_running_job_ends_and_the_rest_is_run_elsewhere(deployment: Deployment, 
     ] * 3
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", MOST_POOLS)
 def test_node_holds_no_more_jobs_than_it_runs(deployment: Deployment, pool: str) -> None:
     """While another node has a free slot, a waiting job starts within a second."""
     worker = deployment.worker(pool=pool, MANAGED_QUEUE_CONCURRENCY="3")

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.conftest import slow
 from tests.acceptance.nodes import wait_for
 from tests.contrib.django.conftest import Project
 
 ProjectFactory = Callable[..., Project]
-POOLS = pytest.mark.parametrize("pool", ["threads", "prefork", "solo", "gevent"])
+POOLS = pytest.mark.parametrize("pool", ["threads", "prefork", slow("solo"), "gevent"])
 
 #: Commits an order with its job, and is killed before the job is sent.
 KILLED = """
