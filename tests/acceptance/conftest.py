@@ -21,11 +21,12 @@ def slow(value: str) -> Any:
     return pytest.param(value, marks=pytest.mark.slow)
 
 
-#: One thread of a pool, and the loop of another, stand for `solo` in `make test`.
-MOST_POOLS = tuple(slow(pool) if pool == "solo" else pool for pool in POOLS)
+#: Those of `make test`, where the others would tell the same; and, for what handlers do, gevent too.
+MOST_POOLS = tuple(slow(pool) if pool in ("gevent", "solo") else pool for pool in POOLS)
+HANDLER_POOLS = tuple(slow(pool) if pool == "solo" else pool for pool in POOLS)
 
 
-@pytest.fixture(scope="module", params=MOST_POOLS)
+@pytest.fixture(scope="module", params=HANDLER_POOLS)
 def site(
     request: pytest.FixtureRequest, server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:

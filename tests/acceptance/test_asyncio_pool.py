@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.acceptance import waiting
-from tests.acceptance.conftest import DeploymentFactory
+from tests.acceptance.conftest import DeploymentFactory, slow
 from tests.acceptance.deployment import Deployment
 from tests.acceptance.nodes import wait_for
 
@@ -80,6 +80,7 @@ def test_exceptions_that_futures_treat_apart_are_failures_like_others(site: Depl
     assert site.run("pid", queue="waiting").state == "completed"
 
 
+@pytest.mark.slow
 def test_sync_handler_can_t_be_terminated(site: Deployment) -> None:
     worker = site.worker("-c", "4", pool="asyncio")
     held = site.hold("shut")
@@ -106,7 +107,7 @@ def test_cold_shutdown_hands_everything_back(site: Deployment) -> None:
     assert [one["id"] for one in site.notes("stay")].count(held[0]) == 2
 
 
-@pytest.mark.parametrize("option", ["--asyncio", "--pool=asyncio"])
+@pytest.mark.parametrize("option", ["--asyncio", slow("--pool=asyncio")])
 def test_command_line(site: Deployment, option: str) -> None:
     process = site.spawn("-m", "xpert_mq.cli", "worker", option, "--concurrency", "7", "-l", "INFO", name="cli")
 

@@ -1,4 +1,4 @@
-"""A thousand requests and their jobs, of two tenants in turn: every one sees its own context."""
+"""Hundreds of requests and their jobs, of two tenants in turn: every one sees its own context."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from xpert_mq.contrib import asgi, wsgi
 from xpert_mq.contrib.tenants import organization_header, tenant_header
 from xpert_mq.embedded import EmbeddedServer
 
-REQUESTS = 1000
 CLIENTS = 16
 HEADERS: dict[str, Any] = {"tenant": tenant_header, "organization": organization_header}
 
@@ -68,18 +67,19 @@ def ask(port: int, number: int, headers: dict[str, str]) -> str:
         return connection.getresponse().read().decode()
 
 
+@pytest.mark.parametrize("requests", [100, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("served", [served_wsgi, served_asgi])
-def test_thousand_requests_and_jobs_of_two_tenants(
-    served: Callable[[ManagedQueueService], Any], server: EmbeddedServer, tmp_path: Path
+def test_requests_and_jobs_of_two_tenants(
+    served: Callable[[ManagedQueueService], Any], server: EmbeddedServer, tmp_path: Path, requests: int
 ) -> None:
     with closing(Deployment(server, tmp_path, XPERT_MQ_PLUGINS=alternating.__name__)) as platform:
         platform.worker("--concurrency", str(SERVERS), pool="threads", wait=False)
         with served(platform.service) as port, ThreadPoolExecutor(CLIENTS) as clients:
-            answers = list(clients.map(lambda number: ask(port, number, headers_of(number)), range(REQUESTS)))
+            answers = list(clients.map(lambda number: ask(port, number, headers_of(number)), range(requests)))
 
         wrong = [number for number, said in enumerate(answers) if not answered_right(said, owner(number))]
         assert wrong == []
-        wrong = [number for number in range(REQUESTS) if not ran_right(platform, number, owner(number))]
+        wrong = [number for number in range(requests) if not ran_right(platform, number, owner(number))]
         assert wrong == []
 
 
