@@ -15,8 +15,8 @@ from collections.abc import Iterator
 #: The child's process id, 0 where it runs nothing, and the nonce.
 _SLOT = struct.Struct("q24s")
 
-#: Children of a node, at the most, that have a slot of their own.
-_SLOTS = 4096
+#: Two for each child; so many children of a node, at the most, have some of their own.
+_SLOTS = 2 * 4096
 
 
 class Running:
@@ -41,7 +41,7 @@ class Running:
             finally:
                 self._own.discard(nonce)
             return
-        place = self._place()
+        place = self._place(self._shared)
         _SLOT.pack_into(self._shared, place, os.getpid(), nonce.encode())
         try:
             yield
@@ -50,18 +50,33 @@ class Running:
 
     def nonces(self) -> set[str]:
         """What runs. Children that have died run nothing."""
-        found = set(self._own)
+        return self._own | {nonce for pid, nonce in self._of_children() if _is_alive(pid)}
+
+    def died(self) -> set[str]:
+        """What children ran that have died, until it is forgotten."""
+        return {nonce for pid, nonce in self._of_children() if not _is_alive(pid)}
+
+    def forget(self, died: set[str]) -> None:
+        """Frees the places of children that have died."""
+        if self._shared is not None:
+            for number, (pid, nonce) in enumerate(_SLOT.iter_unpack(self._shared[:])):
+                if pid and nonce.rstrip(b"\0").decode() in died:
+                    _SLOT.pack_into(self._shared, number * _SLOT.size, 0, b"")
+
+    def _of_children(self) -> Iterator[tuple[int, str]]:
         if self._shared is not None:
             for pid, nonce in _SLOT.iter_unpack(self._shared[:]):
-                if pid and _is_alive(pid):
-                    found.add(nonce.rstrip(b"\0").decode())
-        return found
+                if pid:
+                    yield pid, nonce.rstrip(b"\0").decode()
 
-    def _place(self) -> int:
+    def _place(self, shared: mmap.mmap) -> int:
+        """The child's own, or where one that died in it has left something, the one beside."""
         from billiard.process import current_process
 
         index: int = current_process().index
-        return index % _SLOTS * _SLOT.size
+        place = index % (_SLOTS // 2) * _SLOT.size
+        pid, _ = _SLOT.unpack_from(shared, place)
+        return place if pid in (0, os.getpid()) else place + _SLOTS // 2 * _SLOT.size
 
 
 def _is_alive(pid: int) -> bool:

@@ -57,8 +57,45 @@ def test_running_in_a_child(ends: bool, monkeypatch: pytest.MonkeyPatch) -> None
     else:
         os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    assert running.died() == (set() if ends else {"0123456789abcdef"})
 
     assert running.nonces() == set()
     descriptors: Any = (*begun, *go_on)
     for descriptor in descriptors:
         os.close(descriptor)
+
+
+def _child(running: Running, nonce: str) -> int:
+    """One that is killed while it runs the job."""
+    begun = os.pipe()
+    child = os.fork()
+    if not child:
+        with running.job(nonce):
+            os.write(begun[1], b"x")
+            signal.pause()
+    os.read(begun[0], 1)
+    for end in begun:
+        os.close(end)
+    return child
+
+
+def test_what_a_dead_child_ran_is_known_until_it_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when another child has its place."""
+
+    class Child:
+        index = 7
+
+    monkeypatch.setattr(billiard.process, "current_process", Child)
+    running = Running()
+    running.share()
+    first = _child(running, "first")
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
+    second = _child(running, "second")
+
+    assert (running.nonces(), running.died()) == ({"second"}, {"first"})
+    running.forget({"first"})
+    assert (running.nonces(), running.died()) == ({"second"}, set())
+    os.kill(second, signal.SIGKILL)
+    os.waitpid(second, 0)
+    assert (running.nonces(), running.died()) == (set(), {"second"})

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
+from celery.worker import state as worker_state
 
 from xpert_mq.errors import QueueUnavailableError
 from xpert_mq.eventloop import start_native_thread
@@ -35,6 +36,8 @@ LONGEST_SLEEP = 1.0
 #: Held while the thread is inside a call. A fork waits for it, so that no child inherits a half-done one.
 _in_call = threading.Lock()
 os.register_at_fork(before=_in_call.acquire, after_in_parent=_in_call.release, after_in_child=_in_call.release)
+
+_DISOWNED = {"rerun": "it runs again", "failed": "it stalled too often and has failed"}
 
 
 class Maintenance:
@@ -147,17 +150,27 @@ class Maintenance:
     def _disown(self) -> None:
         """Gives back what the node runs by Redis' account and not by its own.
 
-        Such is a claim that Redis carried out when nobody waited for it any more, or an outcome that it never got.
+        Such is a claim that Redis carried out when nobody waited for it any more, or an outcome that it never got. And
+        what a child ran that has died: Celery may learn of that later than we do, and then it would not count.
         """
         node_id = node.id
-        # In this order: what begins meanwhile is in the second, and what ends meanwhile is not what Redis has any more.
+        # In this order: what begins meanwhile is in the last, and what ends meanwhile is not what Redis has any more.
+        # What dies meanwhile is left to the next time.
+        died = running.died()
         claimed = self._executor.run(self._store.running(node_id))
-        own = running.nonces()
+        own = running.nonces() | (running.died() - died)
         for token, nonce in claimed.items():
-            if nonce not in own and self._executor.run(self._store.stall(token, node_id, nonce=nonce)) != "other":
+            if nonce in own:
+                continue
+            # What a shutdown kills does not count.
+            counts = nonce in died and worker_state.should_terminate is None
+            most = self._settings.max_stalled if counts else None
+            what = self._executor.run(self._store.stall(token, node_id, nonce=nonce, most_stalls=most))
+            if what != "other":
                 logger.warning(
-                    "job %s does not run here any more: it runs again", token, extra={"action": "job_disowned"}
+                    "job %s does not run here any more: %s", token, _DISOWNED[what], extra={"action": "job_disowned"}
                 )
+        running.forget(died)
 
     def _sweep(self) -> None:
         for queue in self._queues:
