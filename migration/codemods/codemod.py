@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import libcst as cst
 from libcst.metadata import CodeRange
@@ -16,6 +16,7 @@ from .analysis.scopes import Module, Scope
 from .analysis.values import Value
 
 ExpressionT = TypeVar("ExpressionT", bound=cst.BaseExpression)
+P = TypeVar("P")
 
 #: The name of the service, which files import.
 SERVICE = "managed_queue"
@@ -57,6 +58,11 @@ class File:
         kind = _SAME.get(type(original).__name__, type(original).__name__)
         start, end = self._bytes(place.start.line, place.start.column), self._bytes(place.end.line, place.end.column)
         return self.module.spans.get((kind, place.start.line, start, place.end.line, end))
+
+    def planned(self, plans: Mapping[Any, P], original: cst.CSTNode) -> P | None:
+        """What the analysis has planned for the expression; `plans` is by its nodes."""
+        node = self.node(original)
+        return None if node is None else plans.get(node)
 
     def statement(self, original: cst.CSTNode) -> ast.stmt | None:
         """The same statement as the analysis knows it."""

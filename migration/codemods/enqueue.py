@@ -20,7 +20,7 @@ class Enqueue(Codemod):
 
     def call(self, original: cst.Call, updated: cst.BaseExpression) -> cst.BaseExpression:
         node = self.file.node(original)
-        plan = self.file.plans.enqueues.adds.get(node) if node is not None else None  # type: ignore[call-overload]
+        plan = self.file.planned(self.file.plans.enqueues.adds, original)
         if plan is None or node is None or not isinstance(updated, cst.Call):
             return updated
         if plan.problem is not None:

@@ -19,7 +19,7 @@ class EnqueueMany(Enqueue):
 
     def call(self, original: cst.Call, updated: cst.BaseExpression) -> cst.BaseExpression:
         node = self.file.node(original)
-        plan = self.file.plans.enqueues.bulks.get(node) if node is not None else None  # type: ignore[call-overload]
+        plan = self.file.planned(self.file.plans.enqueues.bulks, original)
         if plan is None or node is None or not isinstance(updated, cst.Call):
             return updated
         if plan.problem is not None:
@@ -35,7 +35,7 @@ class BulkJobs(Codemod):
 
     def dictionary(self, original: cst.Dict, updated: cst.BaseExpression) -> cst.BaseExpression:
         node = self.file.node(original)
-        plan = self.file.plans.enqueues.items.get(node) if node is not None else None  # type: ignore[call-overload]
+        plan = self.file.planned(self.file.plans.enqueues.items, original)
         bulks = self.file.plans.enqueues.bulks.values()
         if plan is None or node is None or not isinstance(updated, cst.Dict):
             return updated

@@ -11,8 +11,7 @@ class OptionNames(Codemod):
     """The keys of dictionaries that are given to `add` by a variable."""
 
     def text(self, original: cst.SimpleString, updated: cst.BaseExpression) -> cst.BaseExpression:
-        node = self.file.node(original)
-        new = self.file.plans.enqueues.reader.renamed_keys.get(node) if node is not None else None  # type: ignore[call-overload]
+        new = self.file.planned(self.file.plans.enqueues.reader.renamed_keys, original)
         if new is None or not isinstance(updated, cst.SimpleString):
             return updated
         return updated.with_changes(value=f"{updated.quote}{new}{updated.quote}")

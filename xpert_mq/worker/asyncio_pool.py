@@ -72,12 +72,11 @@ class TaskPool(BasePool):
         job = Job(self, next(self._numbers), (target, args, kwargs, callback, accept_callback))
         self._jobs[job.number] = job
         self._new.append(job)
-        if len(self._new) == 1:
+        if len(self._new) == 1:  # else the loop has been told, and will come to this one, too
             self._loop.call_soon_threadsafe(self._start_new)
 
     def _start_new(self) -> None:
         while self._new:
-            # Looked at before it is taken away: whoever appends to an empty list calls this again.
             job = self._new.popleft()
             job.greenlet = Spawned(job.run, self._threads)
             job.greenlet.switch()
